@@ -48,7 +48,7 @@ class _Part(NamedTuple):
     """A part of a constant as it is encoded when it begins at a certain column of a line."""
 
     data: bytes
-    column: int  #: at which the line goes on after it
+    column: int  #: at which the line continues after it
     dots: bool
 
 

@@ -46,7 +46,7 @@ class Matching:
 
 
 class CannotCompare(Exception):
-    """A number is compared with a text that is none. `fields` are those that the comparison names."""
+    """A number is compared with a text that is not a number. `fields` are those that the comparison names."""
 
     def __init__(self, fields: str) -> None:
         super().__init__(fields)

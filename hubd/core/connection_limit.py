@@ -37,7 +37,7 @@ def after_refusal(limit: ConnectionLimit, connected: int, now: float, *, probe: 
 
 
 def after_connect(limit: ConnectionLimit, connected: int, now: float, *, configured: int) -> ConnectionLimit:
-    """`connected` connections are open now. If all that are `configured` are, there is no limit any more."""
+    """`connected` connections are open now. If all that are `configured` are, the limit is gone."""
     if limit.found is None or connected <= limit.found:
         return limit
     if connected >= configured:

@@ -313,7 +313,7 @@ def schedule(campaign: Campaign, *, at: float, limit: int | None = None) -> Move
 def halt(campaign: Campaign, *, event: CampaignEvent) -> Move:
     """Pause it, end it, or make it a draft again. A limit that was not reached stays.
 
-    To pause what is paused for lack of credits is a change: a grant does not resume it any more.
+    To pause what is paused for lack of credits is a change: a grant no longer resumes it.
     """
     _check_ordinary(campaign)
     to = advance_campaign(campaign.state, event, campaign.name)

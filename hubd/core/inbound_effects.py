@@ -89,8 +89,8 @@ class Effect:
     reason: str = ""  #: of a bounce: one of `reasons`
     measure: Measure | None = None  #: of the campaign: one more
     suppress: str = ""  #: the reason for which the addresses are suppressed; "" for none
-    soft: bool = False  #: a bounce that counts among others, and suppresses by itself nobody
-    reached: bool = False  #: the address works: soft bounces before it do not count any more
+    soft: bool = False  #: a bounce that counts with others, and suppresses nobody on its own
+    reached: bool = False  #: the address works: soft bounces before it no longer count
     allow: bool = False  #: an opt-out of the addresses is taken back
     hold: bool = False  #: nothing more is sent to the addresses until a person has decided
     listed: bool = False  #: it is kept, for people to read

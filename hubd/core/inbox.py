@@ -42,7 +42,7 @@ class Booked:
     left: tuple[str, ...] = ()  #: keys of items that fit no message yet, and were not booked
     unmatched: int = 0
     waiting: bool = False  #: whether messages that wait were cancelled or held
-    nobody: tuple[str, ...] = ()  #: keys of opt-outs of which nothing tells any more whose they are
+    nobody: tuple[str, ...] = ()  #: keys of opt-outs whose sender can no longer be found
 
 
 #: In `matched_by`: a token proves that the message was ours, and nothing tells any more to whom it was.
@@ -88,7 +88,7 @@ class SourceView:
     reason: str  #: why it is retried or broken, or what is refused while it can be read; "" else
     person: bool  #: whether somebody has to do something about it
     since: float  #: when it entered this state
-    read_at: float | None  #: when it was last read without trouble
+    read_at: float | None  #: when it was last read successfully
     next_at: float | None  #: when it is read again; None while it is being read
     items: Mapping[ItemKind, int]  #: booked since the daemon started
     unmatched: int  #: of those, about no message of ours

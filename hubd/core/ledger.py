@@ -19,7 +19,7 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt is about to become irrevocable. Durable before the irrevocable byte leaves.
 
     The store refuses it (and changes nothing) when the campaign no longer runs, the recipient was
-    suppressed meanwhile, the delivery is not `pending` or `deferred` any more, or the disk is nearly
+    suppressed meanwhile, the delivery is no longer `pending` or `deferred`, or the disk is nearly
     full; see `Rejection`.
     """
 

@@ -51,7 +51,7 @@ class CampaignEvent(StrEnum):
     RESUME = "resume"
     STOP = "stop"
     COMPLETE = "complete"  #: every delivery is finished
-    FAIL = "fail"  #: the runner itself cannot go on
+    FAIL = "fail"  #: the runner itself cannot continue
     RETRY = "retry"  #: deliveries were queued again
 
 
@@ -167,7 +167,7 @@ def advance_delivery(state: D, event: V) -> D:
     return row[event]
 
 
-#: What happens to a campaign by itself; nobody can ask for it.
+#: What happens to a campaign automatically; nobody can ask for it.
 _BY_ITSELF = {E.DUE, E.COMPLETE, E.FAIL}
 
 

@@ -15,7 +15,7 @@ at most 1/256 of the period too long.
 The soft promise is kept by the generic cell rate algorithm (ITU-T I.371): a window knows when the next slot
 would be due if all were spread evenly.
 
-When the rates change, and after a restart, what was granted is counted anew in a new chain.
+When the rates change, and after a restart, what was granted is counted again in a new chain.
 """
 
 from __future__ import annotations

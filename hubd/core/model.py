@@ -142,7 +142,7 @@ class RenderedMessage(msgspec.Struct, frozen=True, kw_only=True):
     payload: bytes = b""  #: email: the message without `shared`, CRLF lines, ends in CRLF, not dot-stuffed
     #: email: known to have no line end but CRLF, and no line that begins with a dot, in `payload`
     wire_ready: bool = False
-    shared: SharedBytes = NOTHING  #: email: how the message goes on, the same for many recipients
+    shared: SharedBytes = NOTHING  #: email: the rest of the message, the same for many recipients
     text: str = ""  #: SMS: the body
     segments: int = 1  #: SMS: how many segments the body costs
     campaign: str = ""  #: the campaign's name, for the outbox's folders
@@ -246,7 +246,7 @@ class Campaign:
     template: str = ""  #: the version of a template whose content it has, such as "welcome@3"
     credits: str = ""  #: the account that pays for its messages; "" for none
     recurrence: str = ""  #: when it repeats (see `core.recurrence`), as JSON; "" for one that does not
-    trigger_list: str = ""  #: who is added to this list while it runs is a recipient; "" for no trigger
+    trigger_list: str = ""  #: contacts added to this list while it runs are recipients; "" for no trigger
     series: str = ""  #: the name of the campaign whose occurrence it is; "" for none
     counts: Counts = field(default_factory=Counts)
     bounced: int = 0  #: how many of its messages came back; this and the next three: see `measures`

@@ -25,12 +25,12 @@ class NoticeKind(StrEnum):
     """What a notification tells."""
 
     COMPLETED = "completed"  #: a campaign is done
-    FAILED = "failed"  #: a campaign cannot go on, or could not start on time
+    FAILED = "failed"  #: a campaign cannot continue, or could not start on time
     PAUSED = "paused"  #: a campaign paused automatically
     IN_DOUBT = "in_doubt"  #: a campaign is done but for messages that somebody has to decide about
     CREDITS_LOW = "credits_low"  #: an account has few credits left
     MAILBOX_BROKEN = "mailbox_broken"  #: a mailbox cannot be read, or its mails cannot be moved
-    SINK_BROKEN = "sink_broken"  #: a sink takes nothing any more
+    SINK_BROKEN = "sink_broken"  #: a sink no longer accepts anything
     OCCURRENCE_SKIPPED = "occurrence_skipped"  #: a campaign that repeats did not start at one of its times
 
 

@@ -33,7 +33,7 @@ _MENTIONED = OPT_OUT - _ONLY_ALONE
 MOST_READ = 20_000
 _LONGEST_WORD = 100  #: characters of a text that can be one word, with what stands around it
 _WORD = re.compile(r"[^\W_]+")
-#: What ends the words of a person: a signature (RFC 3676, 4.3), or what a phone adds by itself.
+#: What ends the words of a person: a signature (RFC 3676, 4.3), or what a phone adds automatically.
 _SIGNATURE = re.compile(
     r"^(?:-- ?|sent from (?:my )?.{1,40}|get outlook for .{1,20}|von mein\w+ .{1,40}gesendet.{0,20}"
     r"|gesendet (?:von|mit) .{1,40}|envoy\S* (?:de|depuis) .{1,40}|enviado (?:desde|de) .{1,40}"

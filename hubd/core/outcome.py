@@ -148,7 +148,7 @@ def close_unwritable(row: DueDelivery, problem: BadInput, provider: str, now: fl
 
 
 def close_cancelled(row: DueDelivery, now: float) -> Close:
-    """The entry for a recipient who is not a contact any more: nothing is known to write a message from."""
+    """The entry for a recipient who is no longer a contact: nothing is known to write a message from."""
     return Close(
         delivery_id=row.id,
         to=DeliveryState.SKIPPED,

@@ -107,7 +107,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Trigger(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A campaign that goes to each contact who is added to a list while it runs."""
+    """A campaign that goes to each contact that is added to a list while it runs."""
 
     list: Annotated[
         str,

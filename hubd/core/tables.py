@@ -1,7 +1,7 @@
 """Reads a table (TOML or JSON) key by key and collects every error on the way.
 
 A person who mistyped three keys wants to see all three, each with its place and the key that was meant.
-The readers below never raise: they note a fault and give a value to go on with; whoever owns the list of
+The readers below never raise: they note a fault and give a value to continue with; whoever owns the list of
 faults raises once, at the end. No fault ever quotes a value: values may be addresses or secrets.
 """
 

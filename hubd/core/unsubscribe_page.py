@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from hubd.core.footer import UNSUBSCRIBE
 
-#: What a mail program sends to a link by itself (RFC 8058, 3.2), and what the button of the page sends.
+#: What a mail program sends to a link on its own (RFC 8058, 3.2), and what the button of the page sends.
 ONE_CLICK = ("List-Unsubscribe", "One-Click")
 
 
@@ -131,12 +131,12 @@ def done(language: str) -> str:
 
 
 def nobody(language: str) -> str:
-    """The page after the button where nothing tells any more whose message it was in."""
+    """The page after the button when it can no longer be found whose message it was in."""
     return _page(language, _WORDS[language].nobody)
 
 
 def unknown(language: str) -> str:
-    """The page for a link that is none of ours."""
+    """The page for a link that is not one of ours."""
     return _page(language, _WORDS[language].unknown)
 
 

@@ -1,4 +1,4 @@
-"""A request by which a provider tells something by itself."""
+"""A request by which a provider reports something unasked."""
 
 from __future__ import annotations
 

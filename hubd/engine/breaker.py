@@ -27,7 +27,7 @@ from hubd.core.verdict import rest_delay
 from hubd.engine.health import OFF, Health, HealthReporter, ProviderHealth
 from hubd.engine.ports import Connection, Transport
 
-#: Seconds after which an unused provider is not slowed any more.
+#: Seconds after which an unused provider is no longer slowed.
 FORGET = 600.0
 #: So many lost answers in a row are the provider's trouble: it rests before more people are in doubt.
 LOST_IN_A_ROW = 5

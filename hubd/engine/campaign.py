@@ -78,7 +78,7 @@ class CampaignTask:
     async def run(self) -> Ending:
         """Feed the source until every delivery is finished, it is closed, or a person is needed.
 
-        No worker has a row any more when it returns or raises: `StoreUnavailable` when the database cannot be
+        No worker holds a row when it returns or raises: `StoreUnavailable` when the database cannot be
         used, `HubError` for what makes the content unusable, and whatever a bug raises. Attempts that are
         open then are in doubt.
         """

@@ -1,7 +1,7 @@
 """One campaign while it runs: contained, and the one that writes how its run ended on its own.
 
 A command such as `pause` asks for the end (`halt`), waits until it `ended`, and writes the state itself, in
-the transaction that has its answer. While the database cannot be used the run waits and goes on by itself; a
+the transaction that has its answer. While the database cannot be used, the run waits and then continues; a
 bug in it fails this campaign, with an incident number that is in the log, and nobody else notices.
 """
 
@@ -27,18 +27,18 @@ log = logging.getLogger(__name__)
 
 #: Makes the task of the campaign with an id, for a run that begins or begins again, and says through which
 #: pool it sends. The events of deliveries that somebody watches go with it. Raises what opening the provider
-#: raises, and `NotFound` when it is not configured any more.
+#: raises, and `NotFound` when it is no longer configured.
 TaskMaker = Callable[[int, dict[int, trio.Event]], Awaitable[tuple[CampaignTask, WorkerPool]]]
 
 
 class CampaignRun:
     """Start `supervise` in a nursery; the rest is for other tasks."""
 
-    #: Seconds before one-off messages go on after a bug stopped them.
+    #: Seconds before one-off messages continue after a bug stopped them.
     BREATHER = 60.0
     #: Seconds that messages on the wire are given when another provider takes over.
     HANDOVER = 60.0
-    #: Seconds before a run goes on after trouble with the database.
+    #: Seconds before a run continues after trouble with the database.
     SETBACK = 1.0
 
     def __init__(
@@ -121,7 +121,7 @@ class CampaignRun:
                             return
                         continue
                     ending = await self._run()
-                    if ending is None:  # another provider goes on
+                    if ending is None:  # another provider takes over
                         continue
                     await self._conclude(ending)
                     return

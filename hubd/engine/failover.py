@@ -48,7 +48,7 @@ class Failover:
         return (working or ready or usable or list(self.names))[0]
 
     def successor(self, current: str) -> str:
-        """The one that takes over from a provider that cannot send any more; "" for none."""
+        """The one that takes over from a provider that can no longer send; "" for none."""
         other = self.choose()
         return other if other != current and self._state(other) not in _OFF else ""
 

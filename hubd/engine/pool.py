@@ -135,7 +135,7 @@ class WorkerPool:
         return self._pick(sources)[0]
 
     def idle(self, worker: Worker) -> None:
-        """A worker has nothing to send any more."""
+        """A worker has nothing left to send."""
         if worker.transport is self.transport:
             self._idle.append(worker)
         else:
@@ -235,7 +235,7 @@ class WorkerPool:
         for source in sources:
             try:
                 head = source.head(now)
-            except Exception as bug:  # of this campaign; the others go on
+            except Exception as bug:  # of this campaign; the others continue
                 source.fail(bug)
                 continue
             if head is not None:

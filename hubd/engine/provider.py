@@ -168,7 +168,7 @@ class Provider:
             )
 
     async def revive(self) -> WorkerPool:
-        """The connections; a provider that stopped is tried anew, with its secrets read again. Raises as
+        """The connections; a provider that stopped is tried again, with its secrets read again. Raises as
         `open`.
 
         Only for what a person asks for: trying a wrong password again and again gets accounts locked.

@@ -17,7 +17,7 @@ from hubd.errors import NotFound
 
 log = logging.getLogger(__name__)
 
-#: What a reload changes without opening the provider anew.
+#: What a reload changes without reopening the provider.
 _LIMITS = ("rate", "warmup", "sender_rates", "domain_rates")
 
 

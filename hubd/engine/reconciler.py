@@ -2,7 +2,7 @@
 
 For campaigns that say `in_doubt = "reconcile"`. What the answers prove is in `hubd.core.reconcile`; here is
 who asks, when, and where it is written down. How far the asking has come is kept in memory alone: after a
-restart it begins anew, which costs a minute and can decide nothing wrongly.
+restart it begins again, which costs a minute and can decide nothing wrongly.
 """
 
 from __future__ import annotations

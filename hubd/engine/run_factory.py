@@ -180,5 +180,5 @@ class RunFactory:
 
 
 async def _learn_rate(provider: Provider) -> None:
-    with suppress(HubError):  # it was disabled, or cannot be opened any more
+    with suppress(HubError):  # it was disabled, or can no longer be opened
         await provider.learn_rate()

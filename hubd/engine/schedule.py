@@ -144,7 +144,7 @@ class Scheduler:
             )
 
     async def _resume_what_is_paid(self) -> None:
-        """Credits were granted: campaigns that are paused for lack of them go on, if there are enough now."""
+        """Credits were granted: campaigns paused for lack of them resume, if there are enough now."""
         for account, grants in (await self._campaigns.topped_up()).items():
 
             async def commit(number: int, decide: Decide[Move], account: str = account) -> Decided[Move]:

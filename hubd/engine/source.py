@@ -82,7 +82,7 @@ class Source:
         self.scope = trio.CancelScope()  #: cancelled when it is closed
         self.changed: Callable[[], None] = lambda: None  #: called when there may be something to take
         self.unwritten: list[Entry] = []  #: what the campaign's task has to record
-        self.needs_person: str | None = None  #: why it cannot go on by itself
+        self.needs_person: str | None = None  #: why it cannot continue on its own
         self.error: Exception | None = None  #: what ended it
         self.outdated = False  #: messages were cancelled since `begin_page`
         self.accepted = campaign.counts.accepted  #: deliveries that were accepted, or may have been
@@ -162,7 +162,7 @@ class Source:
             scope.deadline = self._cut_at
 
     def off_the_wire(self, scope: trio.CancelScope) -> None:
-        """It is done; the scope, if it is not cancelled yet, will not be cancelled for this any more."""
+        """It is done; the scope, if it is not cancelled yet, will no longer be cancelled for this."""
         self._on_the_wire.discard(scope)
         if self._closed:
             scope.deadline = float("inf")
@@ -209,7 +209,7 @@ class Source:
             self.changed()
 
     def read_again(self) -> None:
-        """Messages were cancelled: whatever no worker has yet is read anew."""
+        """Messages were cancelled: whatever no worker has yet is read again."""
         self._held -= {message.row.id for message in self._queue}
         self._queue.clear()
         self._next = None
@@ -274,7 +274,7 @@ class Source:
         self._announced.discard(delivery_id)
 
     def put_back(self, delivery_id: int) -> None:
-        """No worker holds the row any more: it is finished, or will be queued again."""
+        """No worker holds the row any longer: it is finished, or will be queued again."""
         self._announced.discard(delivery_id)
         self._in_hand.discard(delivery_id)
         self._held.discard(delivery_id)
@@ -322,7 +322,7 @@ class Source:
     def _may_go(self, message: QueuedMessage) -> bool:
         """Whether the message can be sent as far as its recipient is concerned; its cost is known then.
 
-        If not, it is not held any more, and what is to be written is noted.
+        If not, it is no longer held, and what is to be written is noted.
         """
         entry = self._not_now(message.row)
         if entry is not None:

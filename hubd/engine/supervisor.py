@@ -247,7 +247,7 @@ class Supervisor:
             run.joined(list_name)
 
     def read_again(self) -> None:
-        """Messages of any campaign may have been cancelled: none of them waits for its turn any more."""
+        """Messages of any campaign may have been cancelled: none of them waits for its turn any longer."""
         for run in self._runs.values():
             run.read_again()
 

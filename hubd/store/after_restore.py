@@ -62,7 +62,7 @@ WHERE id = :id AND state = :from"""
 SAY_ANEW = "UPDATE campaign SET reason = ?, updated_at = ? WHERE id = ?"
 #: Where the holding stands.
 ADVANCE = "UPDATE hub SET restoring = ?"
-#: Whether it goes on.
+#: Whether it continues.
 RESTORING = "SELECT restoring FROM hub"
 #: What waits for somebody's decision.
 UNDECIDED = """
@@ -142,7 +142,7 @@ def _hold_page(unit: Unit, campaign_id: int, size: int) -> int:
 
 
 def _conclude(unit: Unit, campaign: Row) -> None:
-    """Nothing of this campaign is left to go by itself: pause it, say why, and write down who did it."""
+    """Nothing of this campaign may be sent automatically: pause it, say why, and write down who did it."""
     before = CampaignState(campaign["state"])
     to = before if campaign["single"] else _after(before)
     held: int = unit.db.execute(COUNT_HELD, (campaign["id"],)).fetchone()[0]
@@ -176,7 +176,7 @@ def say_anew(unit: Unit, campaign_id: int) -> Campaign:
     return campaign_by_id(unit.db, campaign_id)
 
 
-#: What stops a campaign from going on by itself.
+#: What stops a campaign from continuing automatically.
 _EVENTS = {CampaignState.RUNNING: CampaignEvent.PAUSE, CampaignState.SCHEDULED: CampaignEvent.UNSCHEDULE}
 
 

@@ -3,7 +3,7 @@
 Freezing goes list by list and within a list in contact order, a page to a unit of work, and takes only
 memberships that existed when the campaign first went to `running`: membership ids only grow, so one number
 marks that instant. Where freezing stands is in the campaign's row, in the transaction that made the
-page's deliveries: after a crash it goes on there. A contact that is on two lists meets the unique index.
+page's deliveries: after a crash it continues there. A contact that is on two lists meets the unique index.
 """
 
 from __future__ import annotations

@@ -232,11 +232,11 @@ class Campaigns:
         return await self._db.read(lambda db: cost_of(db, campaign))
 
     async def topped_up(self) -> dict[str, int]:
-        """How many grants accounts had since somebody looked what may go on because of them."""
+        """How many grants accounts had since somebody checked what can resume because of them."""
         return await self._db.read(lambda db: dict(db.execute(TOPPED_UP).fetchall()))
 
     async def looked_at(self, account: str, grants: int) -> None:
-        """Somebody has looked what may go on because of these grants."""
+        """Somebody has checked what can resume because of these grants."""
         await self._db.write(lambda unit: unit.db.execute(LOOKED, (account, grants)))
 
     async def zones(self, campaign: Campaign) -> dict[str, int]:
@@ -336,7 +336,7 @@ def _change(
 def _scheduled_anew(unit: Unit, series: Campaign, now: float) -> Campaign:
     """A series that waits for its next occurrence, whose file gives other times now."""
     recurrence = recurrence_from_json(series.recurrence)
-    assert recurrence is not None, "what is scheduled to repeat goes on to repeat, see `check_applicable`"
+    assert recurrence is not None, "what is scheduled to repeat keeps repeating, see `check_applicable`"
     at = recurrence.next(now)
     if at is None:
         raise BadInput.at("schedule.until", "it has no more occurrences")

@@ -1,4 +1,4 @@
-"""Messages that wait and are not to be sent any more: their recipient was removed, or is suppressed now.
+"""Waiting messages that must no longer be sent: their recipient was removed, or is suppressed now.
 
 What is on the wire meanwhile ends as it does; it is skipped if it would be tried again. `fields`, the copy of
 a contact that a message is written from, is '{}' from then on, and a recipient without it is never tried.
@@ -31,7 +31,7 @@ FROM json_each(:keys) AS asked CROSS JOIN delivery INDEXED BY delivery_single_re
 CANCEL = """
 UPDATE delivery SET state = ?, reason = ?, detail = '', next_at = NULL, refused = '', fields = '{}',
     updated_at = ? WHERE id = ? AND state = ?"""
-#: What a settled one said is not to be known any more.
+#: What a finished one said must be forgotten.
 ERASE = "UPDATE delivery SET fields = '{}' WHERE id IN (SELECT value FROM json_each(?))"
 
 _WAITING = (DeliveryState.PENDING, DeliveryState.DEFERRED)

@@ -2,7 +2,7 @@
 
 A request that is repeated with its key gets the answer that was kept with the effect of the first one. After
 a daemon that was killed there are both, or neither. What is too much for one transaction goes page by page:
-each page is written together with how far that is, and a repeated request goes on from there.
+each page is written together with how far that is, and a repeated request continues from there.
 """
 
 from __future__ import annotations

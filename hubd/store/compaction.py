@@ -1,4 +1,4 @@
-"""Writes the database anew, at the start of the daemon, when much of its file is empty.
+"""Rewrites the database, at the start of the daemon, when much of its file is empty.
 
 A copy is made beside the file, checked, and put in its place. It has no free pages, and none that are half
 empty because their rows lost their words. From then on `free_pages` gives back pages while the file is used.
@@ -44,7 +44,7 @@ _SUFFIXES = ("", "-wal", "-shm", "-journal")
 
 
 def compact(path: Path, lack: Callable[[int], str], ending: Callable[[], bool]) -> int:
-    """Write the file anew if that gives back enough; how many bytes it is shorter.
+    """Rewrite the file if that frees enough; how many bytes it is shorter.
 
     `lack` says why there is no room for so many bytes, and `ending` whether the daemon is to end: then the
     file is used as it is. In a thread of Trio's. Nobody else uses the file; one that was not closed in order
@@ -103,7 +103,7 @@ def empty_bytes(db: sqlite3.Connection) -> int:
 
 
 def is_worth_it(empty: int, size: int) -> bool:
-    """Whether a file of `size` bytes is written anew at the next start."""
+    """Whether a file of `size` bytes is rewritten at the next start."""
     return empty >= LEAST and empty >= size // SHARE
 
 

@@ -50,7 +50,7 @@ _DISK = {
     sqlite3.SQLITE_NOTADB: "the file is no longer a database",
 }
 #: After these a later write that succeeds proves nothing. The kernel reports a failed fsync once and may drop
-#: the pages that it could not write: the next fsync succeeds without them. Only reading the file anew helps.
+#: the pages that it could not write: the next fsync succeeds without them. Only reading the file again helps.
 _FINAL = frozenset(
     {
         sqlite3.SQLITE_CORRUPT,
@@ -65,7 +65,7 @@ _DISK_FULL_ERRORS = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, 
 
 
 class TakenOver(sqlite3.DatabaseError):
-    """Another process has begun an epoch on the file: this one may not write to it any more."""
+    """Another process has begun an epoch on the file: this one may no longer write to it."""
 
 
 class Connection(aiosqlite.Connection):

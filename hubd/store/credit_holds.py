@@ -1,4 +1,4 @@
-"""What campaigns and one-off messages hold of credit accounts, as they go on.
+"""What campaigns and one-off messages hold of credit accounts, as they progress.
 
 Each is called in the transaction of what it follows from. How credits move with the attempts is in
 `credit_book`.
@@ -26,7 +26,7 @@ AT_RISK = """
 SELECT credit_use.delivery_id, n, credit_use.hold_id, credit_hold.delivery_id IS NOT NULL AS one_off
 FROM credit_use JOIN credit_hold ON credit_hold.id = hold_id
 WHERE credit_use.spent = 0 AND credit_use.delivery_id IN (SELECT value FROM json_each(?))"""
-#: The last attempt of these deliveries that may have been accepted, if its cost is not held any more.
+#: The last attempt of these deliveries that may have been accepted, if its cost is no longer held.
 GIVEN_UP = """
 SELECT credit_hold.id, delivery.id, attempt.n, attempt.cost FROM delivery
 JOIN campaign ON campaign.id = delivery.campaign_id
@@ -98,7 +98,7 @@ def campaign_deleted(unit: Unit, campaign: Campaign) -> None:
 def doubts_decided(unit: Unit, campaign_id: int, delivery_ids: Sequence[int], target: DeliveryState) -> None:
     """Deliveries that were in doubt go to `target`: their attempts are paid for, or not.
 
-    What a campaign that has ended does not need any more is given back.
+    What a campaign that has ended no longer needs is given back.
     """
     uses = unit.db.execute(AT_RISK, (json.dumps(list(delivery_ids)),)).fetchall()
     for delivery_id, n, _, _ in uses:

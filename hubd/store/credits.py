@@ -35,7 +35,7 @@ ENTRIES = """
 SELECT credit_entry.id, at, kind, credits, coalesce(campaign, '') AS campaign, note
 FROM credit_entry LEFT JOIN credit_hold ON credit_hold.id = hold_id
 WHERE credit_entry.account = ? AND (? = 0 OR credit_entry.id < ?) ORDER BY credit_entry.id DESC LIMIT ?"""
-#: Accounts with grants after which nobody looked what may go on.
+#: Accounts with grants after which nobody has checked what can resume.
 TOPPED_UP = "SELECT name, topped_up FROM credit_account WHERE topped_up > 0 ORDER BY name"
 #: Somebody has looked, if there was no other grant meanwhile.
 LOOKED = "UPDATE credit_account SET topped_up = 0 WHERE name = ? AND topped_up = ?"

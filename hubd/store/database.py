@@ -7,7 +7,7 @@ transactions when two do. Readers are opened when first needed, kept, and closed
 How it fails. A disk that is full or read-only, or that reports an error: `trouble` says so, every write
 raises `StoreUnavailable`, reads continue, and it recovers automatically. Too little space: `trouble` says so,
 what has begun is still written, and `wait_for_disk_space` holds back what is new. A failed fsync, or damage:
-`wait_lost` returns, nothing is written any more, and leaving the block raises `StoreUnusable`.
+`wait_lost` returns, nothing more is written, and leaving the block raises `StoreUnusable`.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class Database:
         self._disk_space.check_file()
 
     async def wait_lost(self) -> None:
-        """Return when the file cannot be trusted any more: end everything, and leave the block."""
+        """Return when the file can no longer be trusted: end everything, and leave the block."""
         await self._writer.lost.wait()
 
 

@@ -63,7 +63,7 @@ NAMING = """
 SELECT id, key FROM inbox
 WHERE key LIKE 'opted-out/%' AND address_key <> '' AND address_key IN (SELECT value FROM json_each(?))"""
 RENAME = "UPDATE OR IGNORE inbox SET key = ? WHERE id = ?"
-#: Nobody has to decide about it any more,
+#: Nobody needs to decide about it any longer,
 NOTHING_TO_DECIDE = """
 UPDATE inbox SET decision = '' WHERE decision = 'waiting' AND (
     address_key IN (SELECT value FROM json_each(:keys))

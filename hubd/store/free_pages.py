@@ -1,9 +1,9 @@
-"""Gives the pages that nothing uses any more back to the file system, a few at a time.
+"""Gives the pages that nothing uses any longer back to the file system, a few at a time.
 
 SQLite keeps them for what comes and never makes the file shorter by itself. With `auto_vacuum = INCREMENTAL`
 (https://sqlite.org/pragma.html#pragma_incremental_vacuum) pages from the end of the file are moved into free
 ones, and the file is cut off at the next checkpoint. That makes each new page dearer, so a file gets it when
-it is first written anew (see `compaction`); before that it is left as it is.
+it is first rewritten (see `compaction`); before that it is left as it is.
 """
 
 from __future__ import annotations

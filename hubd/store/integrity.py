@@ -110,7 +110,7 @@ class IntegrityCheck:
         return findings
 
     async def _history(self) -> Finding:
-        """Whether anything is kept longer than it is to be. What is due is removed once an hour."""
+        """Whether anything is kept longer than it should be. What is due is removed once an hour."""
         retention, now = self._retention(), self._db.steady()
         if retention == Retention():
             return Finding(

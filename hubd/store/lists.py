@@ -32,7 +32,7 @@ FROM campaign
 WHERE doomed = 0 AND EXISTS (SELECT 1 FROM json_each(lists) WHERE value = ?) ORDER BY name"""
 #: Another name.
 RENAME = "UPDATE list SET name = ? WHERE id = ?"
-#: The list itself, when nobody is on it any more.
+#: The list itself, when nobody is left on it.
 REMOVE_LIST = "DELETE FROM list WHERE id = ?"
 #: One contact off one list.
 LEAVE = "DELETE FROM membership WHERE list_id = ? AND contact_id = ?"

@@ -29,7 +29,7 @@ SELECT id, (single = 1 OR trigger_list <> '') AS endless,
     coalesce(completed_at, updated_at) AS ended
 FROM campaign WHERE doomed = 0 AND (single = 1 OR trigger_list <> '' OR (
     state IN (SELECT value FROM json_each(:ended)) AND coalesce(completed_at, updated_at) < :before))"""
-#: Whether a campaign still is one that is thinned: it may go on meanwhile.
+#: Whether a campaign still is one that is thinned: it may continue meanwhile.
 STILL = """
 SELECT 1 FROM campaign WHERE id = ? AND (single = 1 OR trigger_list <> ''
     OR state IN (SELECT value FROM json_each(?)))"""
@@ -92,7 +92,7 @@ class Retention:
 
 
 async def thin(db: Database, retention: Retention, now: float) -> int:
-    """Remove what is older than it is to be kept; of how many deliveries. Raises `StoreUnavailable`.
+    """Remove what is older than it may be kept; of how many deliveries. Raises `StoreUnavailable`.
 
     In small units of work, while messages are sent. What is cut off continues at the next call.
     """

@@ -27,7 +27,7 @@ NEWEST_STEP = "SELECT max(at) + 10 FROM usage"
 SAVE_EVERY = 10.0  #: seconds; continuing from an older reading only makes limits hold a little longer
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", None)  # goes on while the machine is suspended
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", None)  # continues while the machine is suspended
 
 
 class Moment(NamedTuple):

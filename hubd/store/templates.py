@@ -79,7 +79,7 @@ class Templates:
         """Keep these as new versions, as far as they differ from the newest ones.
 
         Raises BadInput and NotFound when one of them does not fit what it extends, and Conflict
-        ("template_in_use") when another template or a campaign would not fit any more.
+        ("template_in_use") when another template or a campaign would no longer be valid.
         """
 
         def work(unit: Unit) -> AppliedTemplates:

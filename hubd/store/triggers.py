@@ -15,7 +15,7 @@ from hubd.store.audience import COUNT_NEW, FREEZE, NEWEST, WAITING
 from hubd.store.transaction import Row
 from hubd.store.unit import Unit
 
-#: The campaigns that wait for additions to a list. What has paused or failed goes on with them later.
+#: The campaigns that wait for additions to a list. What has paused or failed continues with them later.
 TRIGGERED = """
 SELECT id, channel, trigger_delay, coalesce(json_extract(spec, '$.where'), '') AS condition
 FROM campaign

@@ -1,4 +1,4 @@
-"""Contents that nobody has any more, and the files that only they had: removed with what had them."""
+"""Contents that nothing uses any longer, and the files that only they had: removed with what had them."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ Row = tuple[str, int, int]  #: the limit's name, when the step began, how many s
 
 
 async def tidy_usage(db: Database, now: float) -> int:
-    """Forget the steps that no rate looks at any more and join old ones; returns how many rows went.
+    """Forget the steps that no rate looks at any longer and join old ones; returns how many rows went.
 
     Steps from the future, written before the clock was set back, become steps of now, or they would count
     anew at every start until their time has come. Raises `StoreUnavailable`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hubd.store.unit import Unit
 
-#: Deferred recipients of campaigns that go on, who wait beyond a time.
+#: Deferred recipients of campaigns that continue, who wait beyond a time.
 CAP_WAIT = """
 UPDATE delivery INDEXED BY delivery_later SET next_at = :latest
 WHERE campaign_id IN (SELECT id FROM campaign WHERE state IN ('running', 'paused'))

@@ -58,7 +58,7 @@ class MailboxStatus(TypedDict):
     reason: str  #: why it is retried or broken
     person: bool  #: whether somebody has to do something about it
     since: str | None  #: when it entered this state
-    read_at: str | None  #: when it was last read without trouble
+    read_at: str | None  #: when it was last read successfully
     next_at: str | None  #: when it is read again; null while it is being read
     items: dict[str, int]  #: booked since the daemon started, by kind
     unmatched: int  #: of those, about no message of ours
