@@ -42,7 +42,7 @@ def played(hub: Hub, page: str) -> dict[str, str]:
 
 def test_the_page_on_credits(hub: Hub) -> None:
     said = played(hub, "credits")
-    assert "1 too few in team" in said["hubctl check news"]
+    assert "1 more than team has" in said["hubctl check news"]
     assert "team: 5 spent, 0 held" in said["hubctl status news"]
     history = said["hubctl credits history team"]
     assert re.search(r"team +0 +0 +6 +6\n", history)

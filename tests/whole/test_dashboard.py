@@ -301,7 +301,7 @@ def test_a_campaign_is_repeated_and_its_next_times_are_shown_before(page: Page, 
     hub.campaign("weekly")
     go(page, "/new/weekly")
     page.get_by_role("button", name="Review and start").click()
-    page.get_by_text("Again and again").click()
+    page.get_by_text("Repeatedly").click()
     expect(page.get_by_role("button", name=re.compile("^Repeat for"))).to_have_attribute(
         "aria-disabled", "true"
     )

@@ -148,7 +148,7 @@ def test_who_has_only_the_window_sees_tops_up_repeats_and_is_told(page: Page, bu
     dialog.get_by_label("Credits").fill("1000")
     dialog.get_by_role("button", name="Grant").click()
     expect(page.get_by_text(f"It reserves {PEOPLE} credits of team, which has 1,030")).to_be_visible()
-    page.get_by_text("Again and again").click()
+    page.get_by_text("Repeatedly").click()
     page.get_by_label("Every", exact=True).fill("monday 9:00")
     page.get_by_label("Every", exact=True).press("Tab")
     expect(page.get_by_text(re.compile("^Next: .*09:00"))).to_be_visible()
