@@ -12,7 +12,6 @@ from hubd.control.command import Command
 from hubd.control.hub import Hub
 from hubd.control.table import Disk, changes, reads
 from hubd.control.views import problem_of, time_text
-from hubd.core.decide import AppliedTemplates
 from hubd.core.spec_reading import parse_reference
 from hubd.core.template_spec import (
     TemplateSpec,
@@ -22,6 +21,7 @@ from hubd.core.template_spec import (
     still_fits,
     within,
 )
+from hubd.core.uses import AppliedTemplates
 from hubd.errors import BadInput
 from hubd.wire import template_params as p
 from hubd.wire import template_results as r

@@ -9,8 +9,9 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from hubd.core.decide import Leaving, ListUse, Pages, free_list
+from hubd.core.decide import Leaving, Pages
 from hubd.core.model import CampaignState
+from hubd.core.uses import ListUse, free_list
 from hubd.errors import Conflict
 from hubd.store.contacts import find_contact
 from hubd.store.database import Database

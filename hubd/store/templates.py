@@ -13,7 +13,6 @@ from typing import TypeVar
 import msgspec
 
 from hubd.core.compose import content_hash
-from hubd.core.decide import AppliedTemplate, AppliedTemplates, TemplateUses, free_template
 from hubd.core.inheritance import Flat
 from hubd.core.model import Content
 from hubd.core.spec import spec_from_json
@@ -29,6 +28,7 @@ from hubd.core.template_spec import (
     still_fits,
     within,
 )
+from hubd.core.uses import AppliedTemplate, AppliedTemplates, TemplateUses, free_template
 from hubd.errors import BadInput, NotFound
 from hubd.store.campaign_rows import campaign_by_id, settings_of
 from hubd.store.contents import add_content
