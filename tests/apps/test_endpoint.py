@@ -132,7 +132,7 @@ def test_each_way_in_which_an_endpoint_file_fails_is_told_apart(hub_on_tcp: List
         (str(hub_on_tcp.folder / "none.json"), (6, "socket_missing"), "hubd --endpoint"),
         (exposed, (4, "endpoint_exposed"), "chmod 600"),
         (foreign, (6, "bad_endpoint"), "hubd --endpoint"),
-        (wrong, (4, "unauthenticated"), "another hubd"),
+        (wrong, (4, "unauthenticated"), "does not belong to the hubd"),
     ):
         done = hubctl("list", "--json", "--socket", path)
         assert fault(done)[:2] == expected

@@ -114,21 +114,24 @@ async def look(control: Path, viewers: Path) -> list[str]:
     return done.stdout.decode().splitlines()
 
 
-@pytest.mark.parametrize("control_is", ["not for you", "not there"])
+@pytest.mark.parametrize("control_is", ["not yours to use", "not there"])
 async def test_who_may_not_operate_looks_on_through_the_socket_for_viewers(
     tmp_path: Path, open_folder: Path, control_is: str
 ) -> None:
     control, viewers = open_folder / "control.sock", open_folder / "observe.sock"
     async with open_hub(tmp_path) as served:
         with listening(viewers, 0o666) as observing, listening(open_folder / "x", 0) as closed:
-            if control_is == "not for you":
+            if control_is == "not yours to use":
                 (open_folder / "x").rename(control)
             async with serve(served, tmp_path, inherited={"control": closed, "observe": observing}):
                 told = await look(control, viewers)
     assert told[0] == "viewer "
     assert told[1].startswith("forbidden | ")
     assert f"; you have read-only access through {viewers}, because {control} is {control_is}; " in told[1]
-    way_out = {"not for you": "run it as the user who runs hubd", "not there": f"hubd --socket {control}"}
+    way_out = {
+        "not yours to use": "run it as the user who runs hubd",
+        "not there": f"hubd --socket {control}",
+    }
     assert told[1].endswith(way_out[control_is])
 
 

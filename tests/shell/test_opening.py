@@ -87,7 +87,7 @@ def test_an_empty_file_is_a_lost_database(hub: Path) -> None:
 
 def test_a_missing_file_beside_its_watermark_is_a_lost_database_and_no_new_one(hub: Path) -> None:
     hub.unlink()
-    assert "hub.anchor is there" in str(refused(hub))
+    assert "hub.anchor exists" in str(refused(hub))
     assert not hub.exists()
     watermark_path(hub).unlink()
     prepare(hub)

@@ -89,7 +89,7 @@ async def test_one_that_has_begun_cannot_be_scheduled(hub: Client) -> None:
     await hub.call("campaign.stop", name="spring")
     at = "2026-12-02T09:00:00Z"
     for method in ("campaign.schedule", "campaign.start"):
-        with pytest.raises(InvalidTransition, match="has begun"):
+        with pytest.raises(InvalidTransition, match="has already begun"):
             await hub.call(method, name="spring", at=at)
     await hub.call("campaign.start", name="spring")
     await hub.call("campaign.rate", name="spring", rate=None)

@@ -239,7 +239,7 @@ def test_a_test_at_the_limit_of_connections_says_that_the_others_work(hub: Hub) 
         until(lambda: how(hub, "sink")["state"] == "slowed", "the limit to be found")
         shown = hub.hubctl("provider", "test", "sink")
         assert (
-            "sink works. The server accepts no more connections at the moment; 2 are in use and work."
+            "sink works. The server accepts no more connections at the moment; 2 are in use and working."
             in shown
         )
         tested = hub.json("provider", "test", "sink")
