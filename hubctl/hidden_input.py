@@ -8,6 +8,7 @@ thrown away when we stop or end, or the shell would read it as a command and sho
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -62,12 +63,35 @@ def _read_line(prompt: str) -> bytes:
 def _line_from(fd: int) -> bytes:
     """One line without its end. Raises EOFError."""
     line = b""
-    while not line.endswith(b"\n"):
-        came = os.read(fd, 4096)  # at most one line: the terminal delivers whole lines
-        if not came and not line:
-            raise EOFError
-        line += came
+    with _woken_by_signals() as woken:
+        while not line.endswith(b"\n"):
+            # In the background there is nothing to wait for: reading stops us until we are continued.
+            if is_foreground(fd) and fd not in select.select([fd, woken], [], [])[0]:
+                os.read(woken, 4096)
+                continue
+            came = os.read(fd, 4096)  # at most one line: the terminal delivers whole lines
+            if not came and not line:
+                raise EOFError
+            line += came
     return line[:-1]
+
+
+@contextmanager
+def _woken_by_signals() -> Iterator[int]:
+    """A file descriptor from which there is something to read after a signal.
+
+    One that arrives just before a system call does not interrupt it, and its handler would have to wait for
+    what is typed next.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    try:
+        yield reading
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(reading)
+        os.close(writing)
 
 
 @contextmanager

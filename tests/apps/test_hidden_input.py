@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,34 @@ def test_a_signal_that_ends_it_leaves_the_echo_on(hub: Hub, on_terminal: Any, na
     number = getattr(signal, name)
     terminal.process.send_signal(number)
     assert terminal.process.wait(TIMEOUT) == -number
+    assert terminal.echoes
+
+
+_SIGNALLED_ELSEWHERE = """
+import os, signal, sys, threading
+from hubctl.hidden_input import ask_hidden
+
+def when_told():
+    open(sys.argv[1]).close()
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+threading.Thread(target=when_told, daemon=True).start()
+ask_hidden("Secret", lambda answer: "")
+"""
+
+
+def test_a_signal_that_does_not_interrupt_the_read_is_not_missed(
+    hub: Hub, on_terminal: Any, tmp_path: Path
+) -> None:
+    """As one that arrives just before it: here another thread gets it."""
+    told = tmp_path / "told"
+    os.mkfifo(told)
+    command = [sys.executable, "-c", _SIGNALLED_ELSEWHERE, str(told)]
+    terminal: Terminal = on_terminal(command, {**hub.environ, "PYTHONPATH": str(ROOT)})
+    terminal.until("Secret: ")
+    until(lambda: state_of(terminal.process.pid) == "S", "it waits for what is typed")
+    told.write_text("")
+    assert terminal.process.wait(TIMEOUT) == -signal.SIGTERM
     assert terminal.echoes
 
 
