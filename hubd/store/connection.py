@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import aiosqlite
 
@@ -71,6 +71,13 @@ class TakenOver(sqlite3.DatabaseError):
 class Connection(aiosqlite.Connection):
     """An aiosqlite connection that can run a whole unit of work in one hop to its thread."""
 
+    stopping: Awaitable[object] | None = None  #: the end of its thread, which answers to the loop
+
+    def stop(self) -> Any:
+        """End the thread."""
+        self.stopping = super().stop()
+        return self.stopping
+
     async def unit(self, bridge: Bridge, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work(connection)` in the connection's thread, to its end, also when the caller is cancelled.
 
@@ -92,7 +99,12 @@ async def connect(path: Path, *, writer: bool) -> Connection:
         return open_plain(path, writer=writer)
 
     connection = Connection(connector, iter_chunk_size=64)
-    await connection
+    try:
+        await connection
+    except BaseException:
+        if connection.stopping is not None:
+            await connection.stopping  # the library does not: its thread would answer to an ended loop
+        raise
     return connection
 
 

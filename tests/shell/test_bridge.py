@@ -13,13 +13,15 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import aiosqlite
 import pytest
 import trio
 
 from hubd.bridge import Bridge
-from hubd.store.connection import connect, open_plain
+from hubd.store import connection as connection_module
+from hubd.store.connection import Connection, connect, open_plain
 
 ROOT = Path(__file__).resolve().parents[2]
 BOUND = 60.0  #: seconds for what must end
@@ -187,6 +189,25 @@ async def test_an_error_arrives_as_it_was_raised(
 
 
 # --- a unit of work ---------------------------------------------------------------------------------
+
+
+def test_a_file_that_cannot_be_opened_leaves_no_thread_that_answers_to_a_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop may end at once; a thread that answers to it later would end with an error of its own."""
+    made: list[Connection] = []
+
+    class Noted(Connection):
+        def stop(self) -> Any:
+            made.append(self)
+            return super().stop()
+
+    monkeypatch.setattr(connection_module, "Connection", Noted)
+    with pytest.raises(sqlite3.OperationalError):
+        asyncio.run(connect(tmp_path / "missing.db", writer=False))
+    (connection,) = made
+    assert isinstance(connection.stopping, asyncio.Future)
+    assert connection.stopping.done()
 
 
 async def test_a_unit_of_work_waits_in_the_queue_of_aiosqlites_own_thread(
