@@ -97,11 +97,11 @@ test('a source that cannot be read says why, a viewer has no button, and - stand
 });
 
 test('a listener that does not listen says why and what to do', () => {
-  const deaf = source({ name: 'listener', state: 'broken', reason: '127.0.0.1 port 8025: address already in use' });
-  const shown = text(sources(withSources([deaf]), NOW));
+  const taken = source({ name: 'listener', state: 'broken', reason: '127.0.0.1 port 8025: address already in use' });
+  const shown = text(sources(withSources([taken]), NOW));
   assert.match(
     shown,
-    /Listener .* Does not listen 127.0.0.1 port 8025: address already in use End the program that has/,
+    /Listener .* Cannot accept connections 127.0.0.1 port 8025: address already in use Stop the program that uses/,
   );
   assert.match(shown, /not working, at 127.0.0.1:8025/);
   assert.doesNotMatch(shown, /Cannot be read/);

@@ -17,9 +17,10 @@ const STATES = {
 /** @type {[import('../icons.js').IconName, string, string]} */
 const WAITS = ['clock', 'draft', 'Nothing received yet'];
 /** @type {[import('../icons.js').IconName, string, string]} */
-const DEAF = ['cross', 'failed', 'Does not listen'];
+const NOT_LISTENING = ['cross', 'failed', 'Cannot accept connections'];
+// As doctor says it.
 const FREE_THE_PORT =
-  'End the program that has this port, or change listener.address in hubd.toml and restart hubd. hubd tries again.';
+  'Stop the program that uses this port, or change listener.address in hubd.toml and restart hubd; hubd tries again.';
 /** @type {[string, string, string][]} kind, one, many */
 const ITEMS = [
   ['receipt', 'receipt', 'receipts'],
@@ -114,8 +115,12 @@ export function sourceWords(full, config, providers) {
 export function sourceRow(app, each, now) {
   const { name, state, reason, read_at: read, next_at: next } = each;
   const waits = name === 'listener' && state === 'starting';
-  const deaf = name === 'listener' && state === 'broken';
-  const [shape, tone, words] = waits ? WAITS : deaf ? DEAF : (STATES[state] ?? ['info', 'draft', sentence(state)]);
+  const notListening = name === 'listener' && state === 'broken';
+  const [shape, tone, words] = waits
+    ? WAITS
+    : notListening
+      ? NOT_LISTENING
+      : (STATES[state] ?? ['info', 'draft', sentence(state)]);
   const [title, what] = sourceWords(name, app.state.page.config, app.state.providers);
   const probe = app.state.page.probes?.[name];
   return html`<tr>
@@ -126,7 +131,7 @@ export function sourceRow(app, each, now) {
     <td>
       <span class="state ${tone}">${icon(shape)}${words}</span>
       ${reason ? html`<div class="t2 s far">${reason}</div>` : nothing}
-      ${deaf ? html`<div class="t2 s far">${FREE_THE_PORT}</div>` : nothing}
+      ${notListening ? html`<div class="t2 s far">${FREE_THE_PORT}</div>` : nothing}
       ${reason && next ? html`<div class="t3 s">Tried again at ${time(next, now, { seconds: true })}.</div>` : nothing}
     </td>
     <td class="t2 s">${booked(each)}</td>
