@@ -23,9 +23,8 @@ if hasattr(time, "tzset"):
 
 PROGRAMS = ("apps", "whole")  #: the folders whose tests start programs
 FIRST = ("test_chaos.py", "test_clock.py", "test_crash.py", "whole", "apps", "test_model.py", "shell")
-WAITING = (
-    3 / 5
-)  #: of the workers begin with tests that start programs, and wait for them for much of their time
+#: This part of the workers begins with tests that start programs, and waits for them for much of its time.
+WAITING = 3 / 5
 MEMORY = "/dev/shm"
 ROOM = 2 * 2**30  #: bytes that have to be free there; a run of all tests takes a quarter of it at most
 

@@ -330,7 +330,7 @@ def _disk_space(path: Path) -> Finding:
     data = f"{disk.free // MIB:,} MiB are free in {path.parent}"
     if disk.free >= wanted:
         return Finding(check="room", ok=True, found=data)
-    advice = f"free disk space: hubd sends nothing when less than {wanted // MIB:,} MiB"
+    advice = f"free disk space: hubd sends nothing while less than {wanted // MIB:,} MiB are free"
     return Finding(check="room", ok=False, found=f"only {data}", advice=advice)
 
 

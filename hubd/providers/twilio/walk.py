@@ -1,7 +1,7 @@
 """How Twilio's list of messages is walked: from the newest back to where an earlier walk began. Pure.
 
 The list is all that a computer without a public address learns: what became of our messages, and the texts
-that people sent. Twilio filters it by day and gives newest first, 1,000 a page
+that people sent. Twilio filters it by day and gives the newest first, 1,000 a page
 (https://www.twilio.com/docs/messaging/api/message-resource#read-multiple-message-resources). Messages that
 have not gone out have no day, so a walk begins with a page of the newest without one.
 
