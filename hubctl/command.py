@@ -254,6 +254,7 @@ class Root(Nouns):
         **extra: Any,
     ) -> NoReturn:
         """Run a command line and end the process with the right code."""
+        repeat_lost_interrupts()
         given = list(sys.argv[1:] if args is None else args)
         extra.pop("standalone_mode", None)
         app = App()
@@ -321,6 +322,36 @@ def _usage(error: click.UsageError, *, as_json: bool) -> int:
     else:
         report(fault, as_json=False, colour=False)
     return int(Exit.USAGE)
+
+
+def repeat_lost_interrupts() -> None:
+    """Let an interrupt come again that was raised in a destructor, where Python reports it and goes on."""
+    told = sys.unraisablehook
+
+    def repeat(lost: sys.UnraisableHookArgs) -> None:
+        if lost.exc_type is not KeyboardInterrupt:
+            told(lost)
+            return
+        import threading
+
+        # By then the destructor is over; if not, it comes once more.
+        again = threading.Timer(0.01, _interrupt)
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = repeat
+
+
+def _interrupt() -> None:
+    """Interrupt the main thread, also one that waits for the system."""
+    import signal
+    import threading
+    from _thread import interrupt_main
+
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        interrupt_main()
 
 
 def _hear_no_more_signals() -> None:

@@ -174,11 +174,31 @@ def imports():
 hubctl.add_command(click.Command("begin", callback=imports))
 hubctl.main(["begin"])
 """
+INTERRUPTED_IN_A_DESTRUCTOR = """
+import os, signal, time
+import click
+from hubctl.cli import hubctl
+
+class Last:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+
+def destroys():
+    Last()
+    time.sleep(3600)
+
+hubctl.add_command(click.Command("begin", callback=destroys))
+hubctl.main(["begin"])
+"""
 
 
-def test_130_is_the_status_also_when_ctrl_c_comes_during_an_import(tmp_path: Path) -> None:
-    """Python would end itself by a signal then, which a program that looks takes for a crash."""
-    (tmp_path / "begins.py").write_text(INTERRUPTED_IN_AN_IMPORT)
+@pytest.mark.parametrize("begins", [INTERRUPTED_IN_AN_IMPORT, INTERRUPTED_IN_A_DESTRUCTOR])
+def test_130_is_the_status_wherever_ctrl_c_comes(tmp_path: Path, begins: str) -> None:
+    """During an import Python would end itself by a signal, which looks like a crash; in a destructor it
+    would report the interrupt and go on.
+    """
+    (tmp_path / "begins.py").write_text(begins)
     environ = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
     done = subprocess.run(
         [sys.executable, "-m", "begins"],
@@ -187,5 +207,6 @@ def test_130_is_the_status_also_when_ctrl_c_comes_during_an_import(tmp_path: Pat
         capture_output=True,
         text=True,
         check=False,
+        timeout=TIMEOUT,
     )
     assert (done.returncode, done.stderr) == (130, "\ninterrupted\n")
