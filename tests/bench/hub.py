@@ -43,7 +43,7 @@ class Hub:
         self._start = start
         self.folder = folder
         self.checkout = checkout
-        self.name = "hubd" if checkout == ROOT else f"hubd of {checkout}"
+        self.name = "hubd" if checkout == ROOT else f"hubd of {checkout.name}"
         self._stack = ExitStack()
         self._campaigns = 0
         self._imported: set[str] = set()

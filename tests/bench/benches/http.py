@@ -27,7 +27,7 @@ def points(settings: Settings) -> list[Point]:
     for connections in settings.connections or [16]:
         arguments = [base_url, str(connections), str(count), str(BYTES)]
         ways = [
-            Way("hubd" if role is Role.SUBJECT else f"hubd of {checkout}", role,
+            Way("hubd" if role is Role.SUBJECT else f"hubd of {checkout.name}", role,
                 _client(settings, Path(sys.executable), "wire_requests.py", arguments, checkout))
             for role, checkout in settings.checkouts()
         ]  # fmt: skip

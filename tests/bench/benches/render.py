@@ -50,7 +50,11 @@ def points(settings: Settings) -> list[Point]:
         path.write_text(json.dumps(content))
         count = max(20, wanted * 2_000 // max(2_000, len(content["html"])))
         ways = [
-            Way("hubd" if role is Role.SUBJECT else f"hubd of {checkout}", role, _hubd(checkout, path, count))
+            Way(
+                "hubd" if role is Role.SUBJECT else f"hubd of {checkout.name}",
+                role,
+                _hubd(checkout, path, count),
+            )
             for role, checkout in settings.checkouts()
         ]
         ways.append(Way("Jinja2 and EmailMessage", Role.ALTERNATIVE, _email(settings.folder, path, count)))
