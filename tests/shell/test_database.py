@@ -391,6 +391,22 @@ async def test_nobody_is_woken_before_the_commit(database: Database) -> None:
             nursery.start_soon(write_and_look, n)
 
 
+async def test_what_is_queued_a_moment_later_is_in_the_same_batch(database: Database) -> None:
+    """The answers to messages that were sent together come one after another."""
+    units: list[Unit] = []
+
+    async def queue(later: int) -> None:
+        for _ in range(later):
+            await trio.lowlevel.checkpoint()
+        await database.write(units.append)
+
+    async with trio.open_nursery() as nursery:
+        for later in range(10):
+            nursery.start_soon(queue, later)
+    assert len(units) == 10
+    assert all(unit is units[0] for unit in units)
+
+
 async def test_a_batch_is_bounded(bridge: Bridge, tmp_path: Path) -> None:
     async with open_database(tmp_path / "state" / "hub.db", bridge, max_batch=4) as database:
         units: list[Unit] = []
