@@ -148,22 +148,24 @@ class CampaignTask:
 
     async def _queue_page(self, page: list[DueDelivery]) -> int:
         """Queue the rows of a page; the id of the last that was looked at, or 0."""
-        last = 0
+        last, content_id = 0, None
         for row in page:
             if last and self._campaign.transactional_queue and self.source.full:
                 break  # each has a content of its own, and together they may be large
             last = row.id
             if not self.source.wants(row):
                 continue
-            try:
-                plan = await self._context.plans.get(row.content_id)
-            except BadInput as problem:
-                if not self._campaign.transactional_queue:
-                    raise
-                entry = close_unwritable(row, problem, self._provider, self._context.now())
-                self.source.unwritten.append(entry)
-                continue
-            self.source.queue(row, plan, await self._limits(plan.sender))
+            if row.content_id != content_id:  # all rows but those of transactional messages have the same
+                try:
+                    plan = await self._context.plans.get(row.content_id)
+                except BadInput as problem:
+                    if not self._campaign.transactional_queue:
+                        raise
+                    entry = close_unwritable(row, problem, self._provider, self._context.now())
+                    self.source.unwritten.append(entry)
+                    continue
+                content_id, limits = row.content_id, await self._limits(plan.sender)
+            self.source.queue(row, plan, limits)
         return last
 
     async def _is_over(self) -> bool:

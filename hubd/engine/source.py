@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
 import trio
 
 from hubd.core.credits import PAUSED
@@ -48,8 +48,7 @@ class Taken(NamedTuple):
     message: PreparedMessage
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
-class QueuedMessage:
+class QueuedMessage(msgspec.Struct, eq=False, kw_only=True):
     """A row that waits for its turn, with what it takes to render it."""
 
     source: Source

@@ -150,7 +150,7 @@ class Worker:
 
     async def _begin(self, given: Taken) -> Taken | None:
         """Prepare and open the first message. None: it is settled or put back."""
-        opening = await self._prepare(given)
+        opening = await self._prepare(given, waits=True)
         if opening is None:
             self._give_up(given)
             return None
@@ -188,17 +188,14 @@ class Worker:
     async def _settle(self, current: Taken, answer: Answer | None, following: Taken | None) -> Taken | None:
         """Record the outcome of a message together with the opening of the next. Returns that one."""
         closing: Outcome | None = self._judge(current, answer)
-        if (
-            closing is not None
-            and following is not None
-            and self.connection.waits(following.message.rendered)
-        ):
+        waits = following is not None and self.connection.waits(following.message.rendered)
+        if closing is not None and waits:
             await self._record(current, closing)  # what is known is not kept in memory while a server thinks
             closing = None
         opening: Outcome | None = None
         if following is not None and self._may_open(following):
             following.source.begun(following.message.row.id)
-            opening = await self._prepare(following)
+            opening = await self._prepare(following, waits=waits)
         if following is not None and opening is None:
             self._give_up(following)
         if opening is not None:
@@ -218,11 +215,11 @@ class Worker:
         self._taken.append(taken)
         self._held.add(len(taken.message.rendered.payload))
 
-    async def _prepare(self, current: Taken) -> Outcome | None:
-        """What follows from preparing the message. None when it is not to be begun now."""
+    async def _prepare(self, current: Taken, *, waits: bool) -> Outcome | None:
+        """What follows from preparing the message, which `waits`. None when it is not to be begun now."""
         source, message = current
         try:
-            if self.connection.waits(message.rendered):
+            if waits:
                 with source.preparing() as scope:
                     refused = await self.connection.prepare(message.rendered)
                 if scope.cancelled_caught:

@@ -77,7 +77,7 @@ class Conversation:
     @property
     def refused(self) -> bool:
         """Whether a refusal is among the replies that have come and are not read."""
-        return any(reply.code >= 400 for reply in self._replies)
+        return max([reply.code for reply in self._replies], default=0) >= 400
 
     @property
     def quiet(self) -> bool:
