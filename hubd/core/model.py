@@ -271,7 +271,7 @@ class Figures(NamedTuple):
     )  #: of one with a sending window: when the next recipient may be tried, 0 for at once
 
 
-class DueDelivery(msgspec.Struct, frozen=True, kw_only=True):
+class DueDelivery(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A delivery that may be tried now, with what is needed to write its message. A struct, as `Answer`."""
 
     id: int

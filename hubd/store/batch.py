@@ -16,18 +16,24 @@ from typing import Any
 from hubd.failpoints import reach
 from hubd.store.connection import BUSY_TIMEOUT, DISK_ERRORS, TakenOver, is_disk_error, trouble_of
 from hubd.store.steady import Moment, write_reading
-from hubd.store.unit import SharedWork, Unit, Work
+from hubd.store.unit import NODE, SharedWork, Unit, Work
 
 log = logging.getLogger(__name__)
 
 PROBE_BYTES = 65_536  #: the probe must need more room than the slack of half-filled pages
 
+TAKEN_OVER = "another hubd is using the database"
 #: The newest boot on this file.
 EPOCH = "SELECT epoch FROM hub"
 #: The probe's filler, written in one transaction ...
 PROBE = "INSERT INTO probe (filler) VALUES (zeroblob(:bytes))"
 #: ... and removed in the next.
 UNPROBE = "DELETE FROM probe"
+#: So many more attempts were opened: what an older copy of the file does not know. No row is changed when
+#: this is no longer the newest boot.
+COUNT_OPENED = """
+INSERT INTO opened (node, attempts) SELECT ?, ? FROM hub WHERE epoch = ?
+ON CONFLICT (node) DO UPDATE SET attempts = opened.attempts + excluded.attempts"""
 #: How many attempts were opened, in the row by which a file and its log are known to belong together.
 NOTE_OPENED = "UPDATE hub SET opened = (SELECT coalesce(sum(attempts), 0) FROM opened)"
 
@@ -52,8 +58,6 @@ def run_batch(works: Sequence[Work[Any]], moment: Moment, epoch: int, db: sqlite
     except Exception as error:
         if is_disk_error(error):
             raise
-        if len(works) == 1:
-            return Committed(values=[None], errors={0: error}, last_seq=0, changes=db.total_changes)
     return _apart(works, moment, epoch, db)
 
 
@@ -62,9 +66,9 @@ def _together(works: Sequence[Work[Any]], moment: Moment, epoch: int, db: sqlite
     unit = Unit(db, moment)
     db.execute("BEGIN IMMEDIATE")
     try:
-        check_epoch(epoch, db)
         values = _run_all(works, unit)
         unit.flush()
+        count_opened(unit.attempts, epoch, db)
         _note_reading(moment, db)
         reach("mid_commit")
         db.execute("COMMIT")
@@ -90,9 +94,9 @@ def _run_all(works: Sequence[Work[Any]], unit: Unit) -> list[Any]:
 def _apart(works: Sequence[Work[Any]], moment: Moment, epoch: int, db: sqlite3.Connection) -> Committed:
     """Again, each unit under its own savepoint, so that only those fail which raise."""
     outcome = Committed(values=[None] * len(works), errors={}, last_seq=0, changes=0)
+    attempts = 0
     db.execute("BEGIN IMMEDIATE")
     try:
-        check_epoch(epoch, db)
         for index, work in enumerate(works):
             unit = Unit(db, moment)
             db.execute("SAVEPOINT item")
@@ -108,7 +112,9 @@ def _apart(works: Sequence[Work[Any]], moment: Moment, epoch: int, db: sqlite3.C
                 outcome.errors[index] = error
             else:
                 outcome.last_seq = unit.last_seq or outcome.last_seq
+                attempts += unit.attempts
             db.execute("RELEASE item")
+        count_opened(attempts, epoch, db)
         _note_reading(moment, db)
         db.execute("COMMIT")
     except BaseException:
@@ -116,6 +122,16 @@ def _apart(works: Sequence[Work[Any]], moment: Moment, epoch: int, db: sqlite3.C
         raise
     outcome.changes = db.total_changes
     return outcome
+
+
+def count_opened(attempts: int, epoch: int, db: sqlite3.Connection) -> None:
+    """Count them, and raise `TakenOver` unless `epoch` is the newest boot: one statement for both, because
+    a message waits for each.
+    """
+    if not attempts:
+        check_epoch(epoch, db)
+    elif db.execute(COUNT_OPENED, (NODE, attempts, epoch)).rowcount == 0:
+        raise TakenOver(TAKEN_OVER)
 
 
 def _note_reading(moment: Moment, db: sqlite3.Connection) -> None:
@@ -131,7 +147,7 @@ def check_epoch(epoch: int, db: sqlite3.Connection) -> None:
     The lock file of a running daemon may have been removed, and then another one can start.
     """
     if db.execute(EPOCH).fetchone()[0] != epoch:
-        raise TakenOver("another hubd is using the database")
+        raise TakenOver(TAKEN_OVER)
 
 
 def roll_back(db: sqlite3.Connection) -> None:

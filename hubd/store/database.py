@@ -26,7 +26,7 @@ import trio
 from hubd.bridge import Bridge
 from hubd.core.steady import ClockReading
 from hubd.errors import StoreUnavailable, StoreUnusable
-from hubd.store.batch import NOTE_OPENED, checkpoint, copy_log, roll_back
+from hubd.store.batch import NOTE_OPENED, checkpoint, copy_log, count_opened, roll_back
 from hubd.store.compaction import compact
 from hubd.store.connection import (
     DISK_ERRORS,
@@ -321,8 +321,9 @@ def _begin_epoch(watermark: WatermarkFile, clocks: Clocks, db: sqlite3.Connectio
         unit = Unit(db, Moment(clocks.wall, begun.at))
         notice(unit, watermark.read())
         unit.flush()
-        db.execute(NOTE_OPENED)
         row: sqlite3.Row = db.execute(BEGIN_EPOCH).fetchone()
+        count_opened(unit.attempts, row["epoch"], db)
+        db.execute(NOTE_OPENED)
         head_seq = newest(db, "event")
         db.execute("COMMIT")
     except BaseException:

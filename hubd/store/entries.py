@@ -175,7 +175,7 @@ class _Batch:
         steady = entry.at if entry.steady is None else entry.steady
         self._rows.open(entry, at.state, at.n, self._epoch, steady)
         self._move(at, target)
-        self._unit.opened()
+        self._unit.attempts += 1
         self._unit.spent(entry.limits, steady, entry.cost)
         return None
 

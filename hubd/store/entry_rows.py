@@ -8,14 +8,21 @@ from hubd.store.multirow import write_rows
 from hubd.store.transaction import Transaction
 from hubd.store.unit import NODE
 
-#: Deliveries are on their way.
-SENDING = """
-UPDATE delivery SET state = 'sending', next_at = NULL, message_id = entry.message_id, updated_at = entry.at,
+#: What entries make of their deliveries: an attempt begins, or it has ended. NULL: as it was. `tries` and
+#: `withdrawn` are 0 or 1.
+MOVE = """
+UPDATE delivery SET state = entry.target, next_at = entry.next_at, updated_at = entry.at,
+    message_id = coalesce(entry.message_id, delivery.message_id),
+    reason = coalesce(entry.reason, delivery.reason), detail = coalesce(entry.detail, delivery.detail),
+    code = coalesce(entry.code, delivery.code),
+    provider_id = coalesce(entry.provider_id, delivery.provider_id),
+    refused = coalesce(entry.refused, delivery.refused),
+    attempts = attempts + entry.tries, withdrawn = delivery.withdrawn + entry.withdrawn,
     first_attempt_at = coalesce(first_attempt_at, entry.steady)
-FROM (WITH entry (delivery_id, waiting, message_id, at, steady)
-    AS ({rows}) SELECT * FROM entry) AS entry
-WHERE delivery.id = entry.delivery_id AND delivery.state = entry.waiting"""
-#: Their attempts, open.
+FROM (WITH entry (delivery_id, source, target, next_at, at, steady, message_id, reason, detail, code,
+    provider_id, refused, tries, withdrawn) AS ({rows}) SELECT * FROM entry) AS entry
+WHERE delivery.id = entry.delivery_id AND delivery.state = entry.source"""
+#: Attempts that begin.
 OPEN_ATTEMPTS = """
 INSERT INTO attempt (delivery_id, n, epoch, provider, account, message_id, content_hash, opened_at, node,
     cost)
@@ -29,18 +36,6 @@ FROM (WITH entry (delivery_id, at, outcome, stage, reason, detail, code, enhance
     provider_reply)
     AS ({rows}) SELECT * FROM entry) AS entry
 WHERE attempt.delivery_id = entry.delivery_id AND attempt.outcome IS NULL"""
-#: What outcomes make of their deliveries. `tries` and `withdrawn` are 0 or 1.
-SETTLE = """
-UPDATE delivery SET state = entry.target, reason = entry.reason, detail = entry.detail, code = entry.code,
-    next_at = entry.next_at, provider_id = entry.provider_id, attempts = attempts + entry.tries,
-    withdrawn = delivery.withdrawn + entry.withdrawn,
-    first_attempt_at = CASE WHEN entry.tries THEN coalesce(first_attempt_at, entry.steady)
-        ELSE first_attempt_at END,
-    refused = CASE WHEN entry.refused <> '' THEN entry.refused ELSE delivery.refused END,
-    updated_at = entry.at
-FROM (WITH entry (delivery_id, source, target, reason, detail, code, next_at, provider_id, tries, withdrawn,
-    steady, refused, at) AS ({rows}) SELECT * FROM entry) AS entry
-WHERE delivery.id = entry.delivery_id AND delivery.state = entry.source"""
 
 _Rows = list[tuple[object, ...]]
 
@@ -58,16 +53,16 @@ class EntryRows:
 
     def __init__(self) -> None:
         self.deliveries: set[int] = set()  #: with rows that wait
-        self._closed: _Rows = []
-        self._finished: _Rows = []
-        self._sending: _Rows = []
+        self._moved: _Rows = []
         self._opened: _Rows = []
+        self._closed: _Rows = []
 
     def open(self, entry: Open, source: DeliveryState, n: int, epoch: int, steady: float) -> None:
         """Attempt `n` of a delivery begins."""
         number, name, at = entry.delivery_id, entry.message_id, entry.at
         self.deliveries.add(number)
-        self._sending.append((number, source.value, name, at, steady))
+        sending = (number, source.value, DeliveryState.SENDING.value, None, at, steady, name)
+        self._moved.append((*sending, None, None, None, None, None, 0, 0))
         attempt = (number, n, epoch, entry.provider, entry.account, name, entry.content_hash, at)
         self._opened.append((*attempt, NODE, entry.cost))
 
@@ -86,21 +81,22 @@ class EntryRows:
             said = (entry.stage, entry.reason, entry.detail, entry.code, entry.enhanced, entry.vendor)
             self._closed.append((number, at, outcome, *said, entry.provider_id, entry.provider_reply))
         at_once = target is DeliveryState.DEFERRED and entry.next_at is None
-        self._finished.append(
+        self._moved.append(
             (
                 number,
                 source.value,
                 target.value,
+                at if at_once else entry.next_at,
+                at,
+                steady if counts else None,
+                None,
                 entry.reason,
                 entry.detail,
                 entry.code,
-                at if at_once else entry.next_at,
                 entry.provider_id,
+                entry.refused or None,
                 int(counts),
                 int(entry.opened and not counts),
-                steady,
-                entry.refused,
-                at,
             )
         )
 
@@ -108,8 +104,7 @@ class EntryRows:
         """Write all that waits. Raises Conflict ("lost_update")."""
         write_rows(db, OPEN_ATTEMPTS, self._opened)
         write_rows(db, CLOSE_ATTEMPTS, self._closed)
-        write_rows(db, SETTLE, self._finished)
-        write_rows(db, SENDING, self._sending)
-        for rows in (self._opened, self._closed, self._finished, self._sending):
+        write_rows(db, MOVE, self._moved)
+        for rows in (self._opened, self._closed, self._moved):
             rows.clear()
         self.deliveries.clear()

@@ -13,7 +13,9 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from operator import itemgetter
+from operator import attrgetter
+
+import msgspec
 
 from hubd.core.decide import Decided, Move, Pages, RefusedFailed, Retried
 from hubd.core.decide import retry as decide_retry
@@ -50,7 +52,7 @@ from hubd.store.requeue import (
     resolve_page,
     retrying,
 )
-from hubd.store.transaction import Row, Transaction
+from hubd.store.transaction import Transaction
 from hubd.store.unit import NODE, SharedWork, Unit, Work
 from hubd.store.waiting import cap_waits
 
@@ -88,8 +90,13 @@ FROM delivery INDEXED BY delivery_later
 WHERE campaign_id = :campaign_id AND id > :after AND (state = 'pending' OR state = 'deferred')
     AND next_at <= :now
 ORDER BY id LIMIT :limit"""
-#: The content of a campaign's deliveries that have none of their own.
-CAMPAIGN_CONTENT = "SELECT content_id FROM campaign WHERE id = ?"
+#: Such rows as one value, because each row would be a step of the statement (see `multirow`). The content is
+#: the campaign's, unless a delivery has one of its own.
+AS_ONE = """
+SELECT json_group_array(json_array(id, recipient, attempts, json(fields),
+    coalesce(content_id, (SELECT content_id FROM campaign WHERE id = :campaign_id)),
+    first_attempt_at, next_at, refused))
+FROM ({rows})"""
 #: A one-off message.
 ADD_TRANSACTIONAL = """
 INSERT INTO delivery (campaign_id, single, recipient, address_key, updated_at, content_id, fields)
@@ -98,6 +105,8 @@ VALUES (?, 1, ?, ?, ?, ?, ?) RETURNING id"""
 REQUEST = "SELECT delivery_id, fingerprint FROM request WHERE key = ?"
 #: Remember what came of it.
 ADD_REQUEST = "INSERT INTO request (key, delivery_id, created_at, fingerprint) VALUES (?, ?, ?, ?)"
+
+_decoder = msgspec.json.Decoder(list[DueDelivery])
 
 MOST_DOUBTS = 3  #: how often a policy may send again what may have been accepted
 PAGE = 2_000  #: deliveries changed in one unit by `requeue` and its like
@@ -130,13 +139,10 @@ class Ledger:
             if not (waiting["fresh"] or waiting["later"]):
                 return []
             if waiting["later"] > limit:
-                rows = db.execute(DUE, at).fetchall()
-            else:
-                rows = db.execute(DUE_FRESH, at).fetchall() if waiting["fresh"] else []
-                rows += db.execute(DUE_LATER, at).fetchall() if waiting["later"] else []
-                rows = sorted(rows, key=itemgetter("id"))[:limit]
-            own: int = db.execute(CAMPAIGN_CONTENT, (campaign_id,)).fetchone()[0]
-            return [_due(row, own) for row in rows]
+                return _due(db, DUE, at)
+            rows = _due(db, DUE_FRESH, at) if waiting["fresh"] else []
+            rows += _due(db, DUE_LATER, at) if waiting["later"] else []
+            return sorted(rows, key=attrgetter("id"))[:limit]
 
         return await self._db.read(work)
 
@@ -385,14 +391,6 @@ def adding_one_off(
     return work
 
 
-def _due(row: Row, campaign_content: int) -> DueDelivery:
-    return DueDelivery(
-        id=row["id"],
-        recipient=row["recipient"],
-        attempts=row["attempts"],
-        fields=json.loads(row["fields"]),
-        content_id=campaign_content if row["content_id"] is None else row["content_id"],
-        first_attempt_at=row["first_attempt_at"],
-        next_at=row["next_at"],
-        refused=row["refused"],
-    )
+def _due(db: Transaction, statement: str, values: Mapping[str, object]) -> list[DueDelivery]:
+    (found,) = db.execute(AS_ONE.format(rows=statement), values).fetchone()
+    return _decoder.decode(found)

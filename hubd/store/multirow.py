@@ -15,7 +15,7 @@ from hubd.store.transaction import Result, Transaction
 
 #: Rows in one statement, unless the caller says. Each number of rows is a statement of its own, and the
 #: connection keeps them prepared: see `cached_statements` in `connection`.
-MOST_ROWS = 32
+MOST_ROWS = 64
 
 
 def write_rows(

@@ -16,8 +16,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+import msgspec
 
 from hubd.core.measures import ACCEPTED, CAME_BACK, DAY, MEASURED, OF_STATE, Measure, day_of, hour_of
 from hubd.core.model import DeliveryState
@@ -72,10 +73,6 @@ INSERT INTO rollup (campaign_id, at, measure, node, n) {rows}
 ON CONFLICT (campaign_id, at, measure, node) DO UPDATE SET n = rollup.n + excluded.n"""
 #: What is older has been summed up by days.
 DAILY_UNTIL = "SELECT daily_until FROM rollup_state"
-#: How many attempts were ever opened: what an older copy of the file does not know.
-COUNT_OPENED = """
-INSERT INTO opened (node, attempts) VALUES (?, ?)
-ON CONFLICT (node) DO UPDATE SET attempts = opened.attempts + excluded.attempts"""
 #: The last link of the audit trail ...
 LAST_LINK = "SELECT hash FROM audit ORDER BY seq DESC LIMIT 1"
 #: ... and the next.
@@ -95,20 +92,20 @@ class SharedUnit:
     """
 
     __slots__ = (
-        *("_credits", "_measured", "_moves", "_noticed", "_numbered", "_opened", "_refusals", "_spent"),
-        *("db", "last_seq", "now", "steady"),
+        *("_credits", "_measured", "_moves", "_noticed", "_numbered", "_refusals", "_spent"),
+        *("attempts", "db", "last_seq", "now", "steady"),
     )
 
     def __init__(self, db: Transaction, moment: Moment) -> None:
         self.db = db
         self.now, self.steady = moment.now, moment.steady
         self.last_seq = 0  #: of the last event written, 0 when there was none
+        self.attempts = 0  #: how many were opened
         self._numbered = 0
         self._moves: dict[int, dict[str, int]] = {}
         self._measured: dict[tuple[int, int, Measure], int] = {}
         self._refusals: dict[int, str] = {}
         self._spent: dict[tuple[str, int], int] = {}
-        self._opened = 0
         self._credits: CreditBook | None = None
         self._noticed: list[Happened] = []
 
@@ -190,10 +187,6 @@ class SharedUnit:
             self._noticed.append(Happened(self.last_seq, type, campaign_id, data))
         return self.last_seq
 
-    def opened(self, n: int = 1) -> None:
-        """So many more attempts were opened."""
-        self._opened += n
-
     def spent(self, limits: Sequence[str], at: float, cost: int) -> None:
         """A message used `cost` slots of each of these limits at the time `at`."""
         step = int(at // STEP) * STEP
@@ -223,9 +216,6 @@ class SharedUnit:
         for happened in self._noticed:
             write_notices(self.db, self.now, happened, self.event)
         self._noticed.clear()
-        if self._opened:
-            self.db.execute(COUNT_OPENED, (NODE, self._opened))
-            self._opened = 0
         if self.last_seq > self._numbered:
             self.db.execute(NUMBER_EVENTS, (self.last_seq,))
             self._numbered = self.last_seq
@@ -277,8 +267,7 @@ def audit_hash(before: bytes, *fields: object) -> bytes:
 Work = Callable[[Unit], T]
 
 
-@dataclass(frozen=True, slots=True)
-class SharedWork(Generic[A, T]):
+class SharedWork(msgspec.Struct, Generic[A, T], frozen=True, eq=False):
     """A shared unit of work, which is done at once with those of its kind that are next to it in the batch.
 
     `together` gets the arguments of all of them, in order, and returns a result for each. If it raises, each

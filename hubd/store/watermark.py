@@ -130,7 +130,7 @@ def notice(unit: Unit, recorded: Watermark | None) -> str:
     own = recorded if recorded is not None and recorded.instance_id == watermark.instance_id else watermark
     epoch, opened = max(watermark.epoch, own.epoch), max(watermark.opened, own.opened)
     unit.db.execute(MARK_RESTORED, {"now": unit.now, "why": why, "epoch": epoch})
-    unit.opened(opened - watermark.opened)
+    unit.attempts += opened - watermark.opened
     unit.event("hub.restored", None, {"why": why})
     data = {"why": why, "epoch": watermark.epoch, "opened": watermark.opened, "copied_at": hub["copied_at"]}
     unit.audit("restore", "restore.found", data=data)

@@ -26,6 +26,7 @@ from hubd.store.database import Database, open_database
 from hubd.store.disk_space import DiskSpaceLimits
 from hubd.store.opening import migrations, prepare
 from hubd.store.transaction import Transaction
+from hubd.store.unit import Unit
 from hubd.store.watermark import watermark_path
 from tests.shell.broken_disk import BrokenDisk, after_kill, after_power_loss
 from tests.shell.conftest import Store
@@ -195,6 +196,11 @@ async def test_an_end_at_any_write_of_a_migration_loses_nothing(
     assert await check_each_end(recorded, bridge, tmp_path, 2 * PAGE)
 
 
+def open_fifty(unit: Unit) -> None:
+    """As if so many attempts had been opened."""
+    unit.attempts += 50
+
+
 async def test_an_end_at_any_write_of_a_start_on_an_older_copy_loses_nothing(
     bridge: Bridge, tmp_path: Path, disk: BrokenDisk
 ) -> None:
@@ -204,7 +210,7 @@ async def test_an_end_at_any_write_of_a_start_on_an_older_copy_loses_nothing(
         await take_in(db, range(1))
     older = path.read_bytes()
     async with opened(path, bridge) as db:
-        await db.write(lambda unit: unit.opened(50))
+        await db.write(open_fifty)
     path.write_bytes(older)
     recorded = Recorded(disk, path.parent)
     recorded.begin()

@@ -233,7 +233,7 @@ async def test_a_kill_while_it_is_held_is_gone_on_from(
     def kill(point: str) -> None:
         nonlocal reached
         reached += point == "in_restore"
-        if reached == step and point == "in_restore":
+        if reached >= step and point == "in_restore":  # a unit that fails may be run twice
             raise Killed
 
     async def cut_off() -> None:
