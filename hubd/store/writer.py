@@ -175,10 +175,11 @@ class Writer:
                 while await self._wait_for_work():
                     if self._emptied is not None:
                         await self._empty_log()
-                    if self.trouble:
+                    if self._queue and not self.trouble:
+                        await self._gather()
+                    if self.trouble:  # perhaps a reader has found damage meanwhile
                         self._fail_queued()
                     elif self._queue:
-                        await self._gather()
                         await self._write_batch()
             except BaseException:
                 self._closing = True

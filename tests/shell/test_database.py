@@ -407,6 +407,29 @@ async def test_what_is_queued_a_moment_later_is_in_the_same_batch(database: Data
     assert all(unit is units[0] for unit in units)
 
 
+async def test_nothing_is_written_once_damage_was_found_while_a_batch_gathered(
+    bridge: Bridge, tmp_path: Path
+) -> None:
+    """A reader finds it, while the writer waits for whoever is about to queue something."""
+    path = tmp_path / "state" / "hub.db"
+
+    async def find_damage(database: Database) -> None:
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+        database._writer.lose(sqlite3.DatabaseError("damaged"))
+
+    async def write_meanwhile() -> None:
+        async with open_database(path, bridge) as database, trio.open_nursery() as nursery:
+            nursery.start_soon(find_damage, database)
+            with pytest.raises(StoreUnavailable):
+                await database.write(add("a@example.com"))
+
+    with pytest.raises(StoreUnusable):  # the daemon ends, and its next start looks at the file
+        await write_meanwhile()
+    async with open_database(path, bridge) as database:
+        assert await database.read(stored) == []
+
+
 async def test_a_batch_is_bounded(bridge: Bridge, tmp_path: Path) -> None:
     async with open_database(tmp_path / "state" / "hub.db", bridge, max_batch=4) as database:
         units: list[Unit] = []
