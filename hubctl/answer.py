@@ -1,5 +1,5 @@
-"""The answer of a command that is one thing, for the programs that read it; for people the command itself has
-the words.
+"""The answer of a command that returns a single object, for programs; for people the command itself writes
+the text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hubctl.app import App, Json, encode
 def print_result(
     app: App, values: Mapping[str, Any], *, of: str = "", rows: str = "", columns: Sequence[str] = ()
 ) -> bool:
-    """Print an answer as `--output` and `--fields` ask. False when a person reads it: the text is up to you.
+    """Print an answer as `--output` and `--fields` ask. False for a person: the caller then prints the text.
 
     Args:
         values: The answer, as `--json` has it.
@@ -25,7 +25,7 @@ def print_result(
         rows: The key of the list that it is about: then the rows of tsv, csv and ndjson are its items.
         columns: The fields of such an item.
 
-    Raises a usage error for a field that there is not, unless something has been done already.
+    Raises a usage error for a field that does not exist, unless something has been done already.
     """
     if formats.for_people(app):
         return False
@@ -37,7 +37,7 @@ def print_result(
 
 
 def dry(dry_run: bool) -> Json:
-    """The parameter that makes a request a dry run; none otherwise, for a daemon that does not know it."""
+    """The parameter that makes a request a dry run; otherwise none, as an older daemon does not know it."""
     return {"dry_run": True} if dry_run else {}
 
 

@@ -1,4 +1,4 @@
-"""One run of hubctl: its options, its two output streams, its way to the daemon.
+"""One run of hubctl: its options, its two output streams, its connection to the daemon.
 
 stdout carries data only. Everything else (progress, questions, warnings, errors) goes to stderr, so that a
 pipe never sees it. Nothing is coloured, drawn or asked unless the stream in question is a terminal.
@@ -36,8 +36,8 @@ _UNSAFE = re.compile(
     "[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 FORCE_TTY = "HUBCTL_FORCE_TTY"  #: take output for a terminal; a number above 1 is its width in columns
-MANY = 10_000  #: people; above it a reflex must not be enough to reach them all
-CONNECT_SECONDS = 10.0  #: for reaching the daemon, when `--timeout` does not say less
+MANY = 10_000  #: people; to reach more, a reflexive "y" is not enough
+CONNECT_SECONDS = 10.0  #: for reaching the daemon, unless `--timeout` is shorter
 #: Commands that work with a daemon of another version, by these methods.
 _ACROSS_VERSIONS = {"daemon.status", "daemon.reload", "daemon.shutdown", "rpc.discover"}
 _METHODS_ACROSS = {"hub.status", "hub.reload", "hub.shutdown", "rpc.discover"}
@@ -59,12 +59,12 @@ class App:
     timeout: float | None = None
     color: str = "auto"
     name: str = ""  #: the command, as in the schema: "start", "contacts.list"
-    changes: bool = False  #: whether the command changes anything, before its answer is printed
-    subject: str = ""  #: the campaign that was named, if one was
-    answered: str = ""  #: where the daemon was that answered last, and why there; "" before any did
-    summary: Callable[[], str] | None = None  #: how what is waited for stands, when waiting is given up
+    changes: bool = False  #: whether the command changes something before it prints its answer
+    subject: str = ""  #: the campaign that was named, if any
+    answered: str = ""  #: where the last daemon to answer is, and why that one; "" before any answered
+    summary: Callable[[], str] | None = None  #: the state of what was waited for, once waiting is given up
     _place: Place | None = None
-    _warned: bool = False  #: of a daemon of another version
+    _warned: bool = False  #: about a daemon of another version
 
     def merge(self, options: Mapping[str, Any]) -> None:
         """Take over options given after the command's name; the later one wins."""
@@ -89,7 +89,7 @@ class App:
         sys.stdout.write(text)
 
     def complain(self, text: str) -> None:
-        """A fault that was found in what was handed in, to stderr, also with `--quiet`."""
+        """A fault found in the input, to stderr, even with `--quiet`."""
         sys.stdout.flush()
         _write(sys.stderr, printable(text) + "\n")
 
@@ -213,7 +213,7 @@ class App:
         return NotFound(words, code=error.code, hint=error.hint, data=error.data)
 
     def greet(self, hub: Client) -> None:
-        """Remember who answers, and why it was asked; with `--verbose` tell it. Warn of another version."""
+        """Remember which daemon answers, and why that one; say so if `--verbose`. Warn of another version."""
         self.answered = hub.reached.describe()
         if self.verbose:
             role = f" as {hub.hello['role']}" if hub.hello.get("role") == "viewer" else ""
@@ -224,7 +224,7 @@ class App:
             self.note(f"warning: {hub.skew}")
 
     def run(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Run something on Trio within `--timeout`; its errors come out plain, in our words."""
+        """Run something on Trio within `--timeout`; its errors are raised as they are, not in a group."""
         import trio
 
         async def limited() -> T:
@@ -256,12 +256,12 @@ class App:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether `stream` is a terminal, or is to be taken for one: $HUBCTL_FORCE_TTY. None is a closed one."""
+    """Whether `stream` is a terminal, or $HUBCTL_FORCE_TTY treats it as one. None is a closed stream."""
     return stream is not None and (stream.isatty() or os.environ.get(FORCE_TTY, "0") not in {"", "0"})
 
 
 def _first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one exception that matters of a group: Ctrl-C before errors, our errors before bugs."""
+    """The one exception in a group that matters: Ctrl-C before errors, our errors before bugs."""
     for kind in (KeyboardInterrupt, Detached, HubError, OSError):
         found = group.subgroup(kind)
         while found is not None:
@@ -298,7 +298,7 @@ def _put(stream: TextIO, text: str) -> None:
 def encode(values: Mapping[str, Any], *, indent: int | None = None) -> str:
     """One JSON object on one line, in UTF-8.
 
-    Escaped are lone surrogates, what some readers take for the end of a line, and what a terminal acts on.
+    It escapes lone surrogates, what some readers take for the end of a line, and what a terminal acts on.
     """
     text = json.dumps(values, ensure_ascii=False, allow_nan=False, indent=indent)
     if text.isascii():
@@ -308,14 +308,14 @@ def encode(values: Mapping[str, Any], *, indent: int | None = None) -> str:
 
 
 def version() -> str:
-    """That of the package, which hubd is in, too. Reading it costs no look at what is installed."""
+    """The version of the package, which also contains hubd. No search of the installed packages is needed."""
     return __version__
 
 
 def report(error: HubError, *, as_json: bool, colour: bool, verbose: bool = False) -> None:
     """An error on stderr: one sentence, its particulars, the next step; or one JSON object.
 
-    `verbose` adds its word and its data, for whoever asks about it.
+    `verbose` adds its code and its data.
     """
     from hubctl.exits import exit_of, way_out
 

@@ -22,7 +22,7 @@ class Board:
     def __init__(self) -> None:
         self.views: dict[str, r.CampaignView] = {}
         self.troubled: list[ProviderStatus] = []  #: providers that are not ready
-        self.away = ""  #: why nothing new is told, "" while the daemon answers
+        self.away = ""  #: why there is nothing new, "" while the daemon answers
         self._tenths: dict[str, int] = {}
 
     def update(self, view: r.CampaignView) -> list[str]:
@@ -38,7 +38,7 @@ class Board:
         return [progress_line(view)] if passed else []
 
     def lose(self, why: str) -> None:
-        """The daemon does not answer: what is known grows old, and nobody knows how fast it sends now."""
+        """The daemon does not answer: what is known is out of date, and how fast it sends now is unknown."""
         self.away = why
         self.views = {name: {**view, "rate": 0.0, "eta": None} for name, view in self.views.items()}
 
@@ -47,13 +47,13 @@ class Board:
         return [view for view in self.views.values() if view["state"] not in FINISHED]
 
     def summary(self) -> str:
-        """How it all stands, in one line; "" when nothing was told yet."""
+        """The state of everything in one line; "" before any campaign is known."""
         if len(self.views) > 1:
             return self.heading()
         return "".join(render.summary(view) for view in self.views.values())
 
     def sorted(self) -> list[r.CampaignView]:
-        """What moves first, then what waits, then what has ended; within that as it came."""
+        """First those that move, then those that wait, then those that have ended; otherwise as they came."""
         return sorted(self.views.values(), key=lambda view: _ORDER.index(view["state"]))
 
     def heading(self) -> str:
@@ -81,14 +81,14 @@ def progress_line(view: r.CampaignView) -> str:
 
 
 def outcome(view: r.CampaignView, wanted: frozenset[str]) -> Exit | None:
-    """How waiting for `wanted` stands: reached, not to be reached any more, or None to go on waiting."""
+    """Whether `wanted` was reached or no longer can be; None to continue waiting."""
     if view["state"] in wanted:
         return Exit.DONE
     return Exit.FAILED if view["state"] in FINISHED else None
 
 
 def read_states(text: str) -> frozenset[str]:
-    """ "completed,failed" as states. Raises Refused for a word that is none."""
+    """ "completed,failed" as states. Raises Refused for a word that is not a state."""
     words = [word.strip() for word in text.split(",") if word.strip()]
     wrong = [word for word in words if word not in CAMPAIGN_STATES]
     if wrong or not words:

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from hubctl.exits import Refused
 
-#: How a page begins that was written here, so that nothing else is ever overwritten.
+#: The beginning of every page written here, so that nothing else is ever overwritten.
 MARK = "<!-- written by hubctl preview -->\n"
 #: No mail program runs scripts, so the page shows what they would show.
 _NO_SCRIPTS = """<meta http-equiv="Content-Security-Policy" content="script-src 'none'">"""
@@ -36,9 +36,9 @@ def browser_page(html: str, source: str) -> str:
 
 
 def write_page(path: Path, page: str) -> None:
-    """Write a page into a file, with a byte order mark: the page may name another encoding than it has now.
+    """Write a page into a file, with a byte order mark: the page may name an encoding other than UTF-8.
 
-    Raises Refused for a file that was not written here.
+    Raises Refused if the file exists and was not written here.
     """
     try:
         if path.exists() and not path.read_text("utf-8-sig", errors="replace").startswith(MARK):
@@ -52,7 +52,7 @@ def write_page(path: Path, page: str) -> None:
 
 
 def open_page(name: str, page: str) -> Path:
-    """Show a page in the browser of this desktop; its file. Raises Refused if there is no browser."""
+    """Show a page in the desktop's browser; return its file. Raises Refused if there is no browser."""
     path = Path(mkdtemp(prefix="hubctl-")) / f"{name}.html"
     write_page(path, page)
     if not webbrowser.open(path.as_uri()):

@@ -1,8 +1,8 @@
 """A campaign file, read here with everything it refers to: the daemon never sees a path.
 
 The file is TOML. `text_file`, `html_file` and files to attach are read relative to the file and may not leave
-its folder, also not through a symbolic link; only regular files are read, and only up to a size. Whether the
-values make a good campaign is the daemon's to say; `located` finds the line of what it complains about.
+its folder, not even through a symbolic link; only regular files are read, and only up to a size. The daemon
+validates the values; `located` finds the line of what it complains about.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from hubctl.exits import Refused
 from hubd import toml_text
 from hubd.toml_text import TomlFault, read_toml
 
-#: Keys that name the file of a key that the daemon knows. The daemon gets the text, never the name.
+#: Keys that name the file with the text of another key. The daemon gets the text, never the name.
 FILE_KEYS = {
     "text_file": "The file that `text` is in, instead of `text`; UTF-8.",
     "html_file": "The file that `html` is in, instead of `html`; UTF-8.",
 }
 FILE_LIMIT = 2 * 1024 * 1024  #: bytes of the campaign file itself
 TEXT_LIMIT = 512 * 1024  #: bytes of a text or HTML part
-SHOWN = 70  #: characters that are shown of a line that is not TOML
+SHOWN = 70  #: characters shown of a line that is not TOML
 ATTACHMENTS_LIMIT = 25 * 1024 * 1024  #: bytes of all attachments together
 
 
@@ -44,7 +44,7 @@ class Enclosure:
     content: bytes
 
     def described(self) -> dict[str, Any]:
-        """What the campaign says about it; the bytes travel apart."""
+        """What the campaign says about it; the bytes are sent separately."""
         return {"name": self.name, "type": self.type, "sha256": self.sha256, "size": len(self.content)}
 
 
@@ -69,7 +69,7 @@ class _Fault(Exception):
 
 
 def read_campaign(path: Path) -> CampaignFile:
-    """Read a campaign file and everything it names. Raises Refused that tells all faults at once."""
+    """Read a campaign file and everything it names. Raises Refused with all faults at once."""
     try:
         raw = _read_regular(path, FILE_LIMIT)
     except _Fault as fault:
@@ -95,7 +95,7 @@ def read_in(
 ) -> tuple[dict[str, Any], Sequence[Enclosure], Mapping[str, Path]]:
     """The keys as the daemon wants them, and the files that they name: those to attach, and those of texts.
 
-    Both as in `CampaignFile`; what is wrong comes to `faults`.
+    Both as in `CampaignFile`; what is wrong is added to `faults`.
     """
     texts = _inline_text(spec, folder, faults)
     enclosures = _enclose(spec, folder, faults)
@@ -104,8 +104,8 @@ def read_in(
 
 
 def zone_for(spec: Mapping[str, Any]) -> dict[str, str]:
-    """This computer's time zone, for a start that does not say which it means: else an older daemon, which
-    does not know the parameter, would refuse the file.
+    """This computer's time zone, but only for a start that names none: an older daemon, which does not know
+    the parameter, would refuse the file.
     """
     from hubctl.start_times import has_offset, local_zone
 
@@ -136,7 +136,7 @@ def _place(path: Path, source: str, texts: Mapping[str, Path], key: str) -> str:
     line = line_of(source, name)
     if inside and line:
         value = source.split("\n")[line - 1].partition("=")[2].strip()
-        # A line end right behind the opening quotes is no part of the text.
+        # A line end right after the opening quotes is not part of the text.
         line += number - (value not in ('"""', "'''")) if value[:3] in ('"""', "'''") else 0
     where = f"{path}:{line}" if line else f"{path}"
     return f"{where}: {name}" if name else where
@@ -158,7 +158,7 @@ def _bad_toml(path: Path, source: str, fault: TomlFault) -> Refused:
 
 
 def template_guess(problems: Sequence[str]) -> str:
-    """What is probably meant with a field that cannot be read; "" for no idea."""
+    """What was probably meant by a field that cannot be read; "" if there is no guess."""
     for problem in problems:
         if "expected token 'end of print statement'" in problem:
             return "the name of a field cannot contain spaces: {{ first_name }}"
@@ -171,7 +171,7 @@ def template_guess(problems: Sequence[str]) -> str:
 
 
 def _inline_text(spec: dict[str, Any], folder: Path, faults: list[tuple[str, str]]) -> dict[str, Path]:
-    """Put the texts of files in their place. The file of each, by its key."""
+    """Replace the names of files with the texts in them. Returns the file of each, by its key."""
     texts: dict[str, Path] = {}
     for key in FILE_KEYS:
         part = key.removesuffix("_file")
@@ -202,7 +202,7 @@ def _names_a_file(folder: Path, text: object) -> bool:
 
 
 def _enclose(spec: dict[str, Any], folder: Path, faults: list[tuple[str, str]]) -> list[Enclosure]:
-    """The files of all keys that name some, which have one limit together."""
+    """The files of all keys that name some; they share one limit."""
     found: list[Enclosure] = []
     room = ATTACHMENTS_LIMIT
     for key, example in (("attachments", "flyer.pdf"), ("inline", "logo.png")):
@@ -228,7 +228,7 @@ def _enclose(spec: dict[str, Any], folder: Path, faults: list[tuple[str, str]]) 
 
 
 def read_attachments(names: Sequence[str]) -> list[Enclosure]:
-    """Files to attach, anywhere on this machine. Raises Refused for the first that cannot be."""
+    """Files to attach, anywhere on this machine. Raises Refused for the first that cannot be read."""
     found: list[Enclosure] = []
     room = ATTACHMENTS_LIMIT
     for name in names:
@@ -267,7 +267,7 @@ def _enclosure(name: str, content: bytes) -> Enclosure:
 
 
 def _read_within(folder: Path, name: object, limit: int) -> bytes:
-    """The bytes of a regular file inside `folder`. Raises _Fault with a sentence for everything else."""
+    """The bytes of a regular file inside `folder`. Raises _Fault with a sentence for anything else."""
     if not isinstance(name, str) or not name:
         raise _Fault("must be the name of a file")
     if not name.isprintable():

@@ -25,7 +25,7 @@ class Span(click.ParamType[float]):
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds of "30s"; a usage error when it is none."""
+        """The seconds in "30s"; a usage error if it is not a length of time."""
         if isinstance(value, float):
             return value
         try:
@@ -153,7 +153,7 @@ def command(
 
 
 def _blank(value: object) -> bool:
-    """Whether something that must be given is there and says nothing, such as "$NAME" of a script."""
+    """Whether a required value is given but empty, such as an unset "$NAME" in a script."""
     values = value if isinstance(value, tuple) else (value,)
     return any(isinstance(each, str) and not each.strip() for each in values)
 
@@ -225,7 +225,7 @@ class Root(Nouns):
     """hubctl itself: the only place where errors become messages and exit codes."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The commands first: they are what somebody looks for."""
+        """The commands first: they are what people look for."""
         self.format_commands(ctx, formatter)
         click.Command.format_options(self, ctx, formatter)
 
@@ -238,7 +238,7 @@ class Root(Nouns):
             raise click.exceptions.Exit(Exit.DONE) from None
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a reader that went away ends it before click makes a failure of that."""
+        """Run the command; a reader that has left ends it before click turns that into a failure."""
         output.ask(ctx, ctx.params.pop("output"), ctx.params.pop("only"))
         try:
             return super().invoke(ctx)
@@ -300,7 +300,7 @@ class Root(Nouns):
         sys.exit(int(status))
 
 
-#: What Click says of a text where a number is asked for.
+#: What Click says about text where a number is expected.
 _NO_NUMBER = re.compile(r"is not a valid integer(?: range)?")
 
 
@@ -325,7 +325,7 @@ def _usage(error: click.UsageError, *, as_json: bool) -> int:
 
 
 def repeat_lost_interrupts() -> None:
-    """Let an interrupt come again that was raised in a destructor, where Python reports it and goes on."""
+    """Repeat an interrupt that was raised in a destructor, where Python only reports it and continues."""
     told = sys.unraisablehook
 
     def repeat(lost: sys.UnraisableHookArgs) -> None:
@@ -343,7 +343,7 @@ def repeat_lost_interrupts() -> None:
 
 
 def _interrupt() -> None:
-    """Interrupt the main thread, also one that waits for the system."""
+    """Interrupt the main thread, even while it waits in a system call."""
     import signal
     import threading
     from _thread import interrupt_main
@@ -355,10 +355,10 @@ def _interrupt() -> None:
 
 
 def _hear_no_more_signals() -> None:
-    """See to it that the exit status is 130 and nothing else.
+    """Make sure that the exit status is 130 and nothing else.
 
-    Python remembers an interrupt that came inside of exec(), which makes the dataclasses of a module that is
-    just being imported, and ends itself by a SIGINT of its own instead of exiting.
+    Python remembers an interrupt that came inside exec(), which creates the dataclasses of a module being
+    imported, and then ends itself with a SIGINT of its own instead of exiting.
     """
     import signal
 
@@ -370,7 +370,7 @@ def _last_words(text: str) -> None:
     try:
         sys.stderr.write(harmless(text))
         sys.stderr.flush()
-    except (OSError, ValueError):  # nobody listens any more
+    except (OSError, ValueError):  # nobody reads it
         return
 
 

@@ -41,7 +41,7 @@ from hubd.wire.places import (
 
 NAME = "hubctl.toml"
 _WAY = 'write a context as [contexts.NAME], and on the next line socket = "PATH"; --socket PATH needs none'
-#: What names a daemon in a context, and what may be said beside it.
+#: The keys that name a daemon in a context, and the key that may accompany each.
 _GOES_WITH = {"socket": "observe", "endpoint": "token_file"}
 
 
@@ -88,7 +88,7 @@ def config_file(config: str | None, environ: Mapping[str, str]) -> tuple[Path, b
 
 
 def _always_there(name: str, found: Place, environ: Mapping[str, str]) -> Place | None:
-    """`user` or `system`, which no file has to name; None for any other. `found` is what was looked for."""
+    """`user` or `system`, which no file has to name; None for any other. `found` is what a search finds."""
     by = f"context {name}"
     if found.endpoint and name in ("user", "system"):
         path = found.tried[0 if name == "user" else -1]

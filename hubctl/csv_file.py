@@ -4,7 +4,7 @@ It is read in blocks of whole lines, and nearly all of them go through the stand
 Where that one stops, our own scanner reads the record again. The standard reader alone would not do: an
 unclosed quote makes it swallow the rest of the file as one cell, it cannot say on which line the quote was
 opened, and it keeps a 50 MB cell in memory. The scanner knows the line of everything, keeps at most
-`CELL_LIMIT` characters of a cell, and knows two kinds of wrong:
+`CELL_LIMIT` characters of a cell, and distinguishes two kinds of fault:
 
 - damage (`Damaged`): the file cannot be read beyond this place without guessing (an unclosed quote, bytes of
   another encoding, no usable header). Nothing is imported: `survey` walks the whole file first.
@@ -13,8 +13,8 @@ opened, and it keeps a 50 MB cell in memory. The scanner knows the line of every
 
 Understood: UTF-8 with and without a byte order mark, UTF-16 with one; the delimiters , ; tab and |; line ends
 LF, CRLF and CR; quoted cells with line ends and doubled quotes (RFC 4180); Excel's `sep=;` line, also in
-quotes and with separators behind it; the
-apostrophe that our own export puts before what a spreadsheet would run as a formula.
+quotes and with separators after it; the apostrophe that our own export puts before what a spreadsheet would
+run as a formula.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from hubctl.exits import Refused
 
 CELL_LIMIT = 65_536  #: characters kept of one cell; a longer one makes its row a bad row
 LINES_LIMIT = 1_000  #: lines one quoted cell may span; more means that its quote was never closed
-COLUMNS_LIMIT = 10_000  #: which the daemon is asked about at once
+COLUMNS_LIMIT = 10_000  #: columns that the daemon is asked about at once
 _BLOCK = CELL_LIMIT // 2  #: characters of a block, which then goes on to the end of its last line ...
-_CHUNK = CELL_LIMIT  #: ... but for so many at most, so that a line without an end costs no memory
+_CHUNK = CELL_LIMIT  #: ... but by at most this many, so that a line without an end costs no memory
 _DELIMITERS = ",;\t|"
 _SEP_LINE = re.compile(r'"?sep=(?P<one>.)"?(?P=one)*\n?', re.IGNORECASE)
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  #: how .xlsx and .ods begin, and .xls
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  #: how .xlsx and .ods files begin, and .xls files
 
 
 class Damaged(Refused):
@@ -86,7 +86,7 @@ class _Record:
 class _Lines:
     """The physical lines of a file with their numbers, in pieces of at most `_CHUNK` characters.
 
-    They are read in blocks. A plain block may be read by others from `block`, who then count its lines.
+    They are read in blocks. A caller may read a plain block from `block` itself, and then counts its lines.
     """
 
     def __init__(self, binary: BinaryIO, name: str) -> None:
@@ -112,7 +112,7 @@ class _Lines:
                 hint="open it in the spreadsheet program and save it as CSV (in Excel: 'CSV UTF-8')",
             )
         wide = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        # A byte that is no UTF-8 arrives as a lone surrogate, so that its line can be named.
+        # A byte that is not UTF-8 arrives as a lone surrogate, so that its line can be named.
         encoding, errors = ("utf-16", "strict") if wide else ("utf-8-sig", "surrogateescape")
         return io.TextIOWrapper(binary, encoding=encoding, errors=errors, newline=None)
 
@@ -156,13 +156,13 @@ class _Lines:
             )
 
     def detach(self) -> None:
-        """Leave the binary file open and to its owner."""
+        """Leave the binary file open, for its owner to close."""
         self.is_detached = True
         self._text.detach()
 
 
 def recode(binary: BinaryIO, encoding: str, name: str, into: BinaryIO) -> None:
-    """Copy a file into one in UTF-8. Raises Damaged for bytes that mean nothing in its encoding."""
+    """Copy a file into one in UTF-8. Raises Damaged for bytes that are invalid in its encoding."""
     decoder = codecs.getincrementaldecoder(encoding)()
     line = 1
     while True:
@@ -192,7 +192,7 @@ class CsvFile:
 
     def __init__(self, binary: BinaryIO, name: str, named: Sequence[str] = ()) -> None:
         binary.seek(0)
-        self._first: list[tuple[int, list[str], str]] = []  #: a row in the place of the header
+        self._first: list[tuple[int, list[str], str]] = []  #: a row where the header should be
         self._lines = _Lines(binary, name)
         self._name = name
         self._delimiter = ","
@@ -204,7 +204,7 @@ class CsvFile:
             self.header = replace(self.header, columns=tuple(named))
 
     def rows(self) -> Iterator[GoodRow | BadRow]:
-        """Every row after the header. Raises Damaged where the file cannot be read on."""
+        """Every row after the header. Raises Damaged where the file cannot be read any further."""
         wanted = len(self.header.columns)
         while self._first or self._lines.fill():
             for line, cells, problem in [self._first.pop()] if self._first else self._some():
@@ -226,7 +226,7 @@ class CsvFile:
         self._lines.detach()
 
     def count(self) -> int:
-        """How many rows there are, good and bad, made into none. Raises Damaged."""
+        """How many rows there are, good and bad, without building any. Raises Damaged."""
         lines, found = self._lines, len(self._first)
         while lines.fill():
             if lines.is_plain and '"' not in lines.block.getvalue():
@@ -239,7 +239,7 @@ class CsvFile:
         return found
 
     def sample(self, most: int) -> list[GoodRow]:
-        """The first good rows, up to `most`; the file cannot be read on by this object then."""
+        """The first good rows, up to `most`; this object can then read no further."""
         good = (row for row in self.rows() if isinstance(row, GoodRow))
         found = list(islice(good, most))
         if not self._lines.is_detached:
@@ -275,7 +275,7 @@ class CsvFile:
     # --- records ----------------------------------------------------------------------------------------
 
     def _some(self) -> Iterator[tuple[int, list[str], str]]:
-        """The next records: those of a block, or one that goes on beyond it or has something wrong."""
+        """The next records: those of a block, or a single one that extends beyond it or is faulty."""
         lines = self._lines
         if lines.is_plain and self._delimiter in _DELIMITERS:
             start, before = lines.block.tell(), lines.number
@@ -298,7 +298,7 @@ class CsvFile:
         yield record.line, record.cells, record.problem
 
     def _record(self, piece: str) -> _Record:
-        """The record that starts with `piece`, by the scanner if it takes one."""
+        """The record that starts with `piece`, read by the scanner if it needs one."""
         if piece.endswith("\n") and '"' not in piece and "\0" not in piece:
             return _Record(self._lines.number, piece[:-1].split(self._delimiter))
         record = _Record(self._lines.number)
@@ -345,7 +345,7 @@ class CsvFile:
         return "".join(kept)
 
     def _quoted(self, record: _Record) -> str:
-        """A cell in quotes, which may go over several lines."""
+        """A cell in quotes, which may span several lines."""
         opened, kept, size = self._lines.number, list[str](), 0
         self._at += 1
         while True:

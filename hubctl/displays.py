@@ -23,7 +23,7 @@ class Display(Protocol):
     """What shows the board."""
 
     def show(self, board: Board, lines: Sequence[str], changed: r.CampaignView | None) -> None:
-        """Something was learned: `lines` are worth saying, `changed` is the view that is new."""
+        """Show what is new: `lines` are worth printing, `changed` is the view that changed."""
 
 
 class Silence:
@@ -62,7 +62,7 @@ class Bars:
 
     Args:
         hint: The line at the bottom as it is now, "" for none.
-        chosen: The campaign that keys are for, "" for none that has to be marked.
+        chosen: The campaign that keys are for, "" if none has to be marked.
         headed: Whether a line above sums them up.
     """
 
@@ -81,7 +81,7 @@ class Bars:
 
         self._console = Console(
             file=stream,
-            force_terminal=True,  # asked before this was made; $HUBCTL_FORCE_TTY may say so of a pipe
+            force_terminal=True,  # checked before; with $HUBCTL_FORCE_TTY it may be a pipe
             no_color=not app.coloured(stream),
             highlight=False,
         )
@@ -89,7 +89,7 @@ class Bars:
         self._chosen = chosen
         self._headed = headed
         self._board = Board()
-        self._widest = 0  #: columns that the figures have taken so far; bars only ever get shorter
+        self._widest = 0  #: most columns that the figures have taken so far; bars only ever get shorter
         self._live = stack.enter_context(Live(console=self._console, auto_refresh=False))
         stack.callback(self._last)
 
@@ -141,17 +141,17 @@ class Bars:
 
 _BAR_STYLES = {"completed": "green", "paused": "yellow", "failed": "red", "stopped": "bright_black"}
 _LONGEST_BAR, _SHORTEST_BAR = 28, 5
-_STATE = 9  #: columns of the longest state, so that nothing moves when a campaign changes its own
+_STATE = 9  #: columns of the longest state, so that nothing moves when a campaign changes state
 _PERCENT = 5  #: columns of "100 %"
 _GAP = 2
-_FIGURES = 27  #: columns that the figures have at least; with less there is no bar
+_FIGURES = 27  #: columns that the figures have at least; if there are fewer, there is no bar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """How many columns there are for what, in all lines alike."""
+    """How many columns each part takes, the same on every line."""
 
-    indent: int  #: where the one that was chosen is marked
+    indent: int  #: where the chosen campaign is marked
     name: int
     bar: int  #: 0 for no bar
     figures: int
@@ -168,7 +168,7 @@ def measure(views: Sequence[r.CampaignView], width: int, figures: int, *, indent
 
 
 def bars(views: Sequence[r.CampaignView], shape: Shape, *, chosen: str = "", reasons: bool = False) -> Table:
-    """Campaigns as something rich can draw, a line each; with `reasons` those are part of it."""
+    """Campaigns as something rich can draw, a line each; with `reasons`, the reasons are included."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
@@ -199,8 +199,8 @@ def bars(views: Sequence[r.CampaignView], shape: Shape, *, chosen: str = "", rea
 
 
 def figures_of(view: r.CampaignView) -> list[tuple[int, str]]:
-    """The figures of a campaign in the order they are shown, each with its place when there is no room for
-    all: the highest goes first.
+    """The figures of a campaign in the order they are shown, each with its rank for when there is no room
+    for all: the highest is left out first.
     """
     counts = view["counts"]
     ranks = {"failed": 1, "in_doubt": 2, "skipped": 3, "undelivered": 5, "deferred": 7}
@@ -218,7 +218,7 @@ def figures_of(view: r.CampaignView) -> list[tuple[int, str]]:
 
 
 def fitting(view: r.CampaignView, width: int, *, reasons: bool) -> str:
-    """What is told of a campaign in `width` columns: whole figures only, the least important left out."""
+    """What fits in `width` columns about a campaign: whole figures only, the least important left out."""
     figures = figures_of(view)
     why = [found] if reasons and (found := _why(view)) else []
 

@@ -86,7 +86,7 @@ _BY_CODE = {
 }
 
 
-#: What a person can ask of a campaign, by the lifecycle's word for it, and the state it already leads to.
+#: By event of the lifecycle: the command for it, and the state that it leads to.
 _COMMANDS = {
     "start": ("hubctl start", "running"),
     "schedule": ("hubctl start --at TIME", ""),
@@ -98,7 +98,7 @@ _COMMANDS = {
 
 
 def way_out(error: HubError) -> str:
-    """The hint of an error; for a step that is not allowed, the commands that are."""
+    """The hint of an error; for a transition that is not allowed, the commands that are."""
     allowed = error.data.get("allowed")
     if not isinstance(error, InvalidTransition) or not isinstance(allowed, list):
         return error.hint

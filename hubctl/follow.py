@@ -1,6 +1,6 @@
-"""Progress as it happens: a subscription that is kept alive over restarts of the daemon feeds a board.
+"""Progress as it happens: a subscription that is kept alive across restarts of the daemon feeds a board.
 
-Whoever follows says when it is done; a `Display` shows the board, and on a terminal keys steer the campaign.
+The caller says when it is done; a `Display` shows the board, and on a terminal keys steer the campaign.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hubd.wire import campaign_results as r
 
 RECONNECT_SECONDS = 60.0  #: seconds to wait for a daemon that went away while we watched
-PULSE_SECONDS = 5.0  #: between two requests that only ask for an answer, and for that answer
+PULSE_SECONDS = 5.0  #: between two requests that only check for an answer, and for that answer
 
 
 class _Watch:
@@ -53,7 +53,7 @@ class _Watch:
             self._hub = None
 
     def tell(self, why: str) -> None:
-        """Show that the daemon does not answer, and why; "" that it does again."""
+        """Show that the daemon does not answer, and why; with "", that it does again."""
         since = (
             f"hubd has been unreachable since {time.strftime('%H:%M:%S')}, and the figures are from then: "
         )
@@ -76,7 +76,7 @@ class _Watch:
                 self.tell("")
 
     async def _listen(self, hub: Client) -> bool:
-        for name in self.names:  # before subscribing, so that an unknown name is an error and no long silence
+        for name in self.names:  # before subscribing, so that an unknown name is an error, not a long silence
             await self._refresh(hub, name)
         if self.names and self._done(self.board):
             return True
@@ -112,7 +112,7 @@ class _Watch:
         elif event["type"] == "campaign.state":
             name = str(data.get("name") or event.get("campaign") or "")
             if name and self._wanted(name):
-                # The event tells of the past; what is shown is how it stands now, with exact counts.
+                # The event is about the past; what is shown is the present state, with exact counts.
                 await self._refresh(hub, name)
         elif event["type"] == "campaign.deleted" and not self.names:
             self.board.views.pop(str(data.get("name")), None)
@@ -146,7 +146,7 @@ def watch_until(
 ) -> Board:
     """Show progress on `stream` until `done`. Without names: everything that is not finished.
 
-    On a terminal keys are read, too, if it is `steered`; the one to leave ends hubctl with exit code 0.
+    If `steered`, keys are read on a terminal, too; the one to leave ends hubctl with exit code 0.
     Raises Detached for Ctrl-C. Either way the campaigns go on. A daemon that goes away is waited for, up to
     `reconnect_seconds` seconds. Raises NotFound for a name that does not exist.
     """
@@ -217,7 +217,7 @@ def follow_to_the_end(app: App, name: str, *, shown: bool, limited: bool, change
 
 
 def follow_several(app: App, names: Sequence[str], *, shown: bool) -> dict[str, r.CampaignView]:
-    """Progress on stderr until each campaign ends or needs a person; how they are then."""
+    """Progress on stderr until each campaign ends or needs a person; returns their views then."""
     shown = shown and not app.quiet
     steered = shown and app.live(sys.stderr) and keys.possible(app)
 
@@ -232,7 +232,7 @@ def follow_several(app: App, names: Sequence[str], *, shown: bool) -> dict[str, 
 
 
 def ended_well(view: r.CampaignView, *, limited: bool) -> bool:
-    """Whether it is complete; or, started with a limit, paused because of that."""
+    """Whether it is complete or, if started with a limit, paused because of the limit."""
     return view["state"] == "completed" or (
         limited and view["state"] == "paused" and view["reason"] == "limit"
     )

@@ -78,7 +78,7 @@ def _line_from(fd: int) -> bytes:
 
 @contextmanager
 def _woken_by_signals() -> Iterator[int]:
-    """A file descriptor from which there is something to read after a signal.
+    """A file descriptor that becomes readable after a signal.
 
     One that arrives just before a system call does not interrupt it, and its handler would have to wait for
     what is typed next.

@@ -24,15 +24,15 @@ SHOWN_LINES = 5  #: of each kind
 KEPT_PROBLEMS = 20_000  #: refused rows, and as many warnings, that `--json` lists
 KEPT_KINDS = 1_000
 OTHER_KINDS = "other problems"
-REJECT_COLUMNS = ("import_line", "import_problem")  #: which an import leaves out again
+REJECT_COLUMNS = ("import_line", "import_problem")  #: which a later import leaves out
 
 Json = dict[str, Any]
 
 
 class Rejects:
-    """A CSV file with the refused rows as they were, and before each its line and the problem.
+    """A CSV file with the refused rows as they were, each preceded by its line and the problem.
 
-    Raises Refused when it cannot be written, also later on.
+    Raises Refused when it cannot be written, now or later.
     """
 
     def __init__(self, path: Path, source: Path, columns: Sequence[str]) -> None:
@@ -75,7 +75,7 @@ class Rejects:
 
 
 class Report:
-    """What became of the rows, over all pages. `counts` are those that the daemon's answers have."""
+    """What became of the rows, over all pages. `counts` are the keys of counts in the daemon's answers."""
 
     def __init__(self, counts: Sequence[str] = ("imported", "updated", "unchanged", "duplicates")) -> None:
         #: Pages of one file belong together: the first row of an address wins.
@@ -87,7 +87,7 @@ class Report:
         self._errors: list[Json] = []
         self._warnings: list[Json] = []
         self._kinds: dict[tuple[str, str, bool], Json] = {}
-        self._last: dict[tuple[str, str, bool], int] = {}  #: the line of each kind that was counted last
+        self._last: dict[tuple[str, str, bool], int] = {}  #: the line that was counted last, by kind
 
     def add_page(self, answer: Mapping[str, Any], cells: Mapping[int, Sequence[str]] | None = None) -> None:
         """The daemon's answer to one page, and, for the file of rejects, its rows by line."""

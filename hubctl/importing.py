@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hubd.client import Client
     from hubd.wire import contact_results as r
 
-PAGE_ROWS = 500  #: that every daemon takes; those that take more say so
+PAGE_ROWS = 500  #: which every daemon takes; those that take more say so
 PAGE_BYTES = 900_000  #: of JSON; the daemon takes messages of a megabyte
 ESCAPED = 6  #: bytes that a character takes at most in JSON
 IN_FLIGHT = 3  #: pages that were sent and not answered yet
@@ -74,7 +74,7 @@ def named_column(columns: Sequence[str], column: str, option: str) -> str:
 def opened(path: Path, encoding: str | None = None) -> Iterator[BinaryIO]:
     """A seekable binary file: the file named, or a copy of standard input for "-". Raises Refused.
 
-    With an encoding, a copy in UTF-8 of a file that is in it.
+    With an encoding, a copy in UTF-8 of a file in that encoding.
     """
     if encoding is not None:
         try:
@@ -145,7 +145,7 @@ def pages(
         values = dict(zip(names, cells, strict=True))
         if "" in cells:
             values = {name: cell for name, cell in values.items() if cell}
-        weight = frame + ESCAPED * sum(map(len, cells))  # at most, which is enough for short rows
+        weight = frame + ESCAPED * sum(map(len, cells))  # an upper bound, good enough for short rows
         if weight > PAGE_BYTES // most:
             weight = len(msgspec.json.encode(values)) + 40
         if page.rows and (len(page.rows) >= most or size + weight > PAGE_BYTES):
@@ -165,7 +165,7 @@ def pages(
 
 
 def _cut_short(error: HubError, report: Report, total: int, *, dry_run: bool) -> HubError:
-    """The daemon could take no more: how far it came, and that the same file can be imported again."""
+    """The daemon could take no more: how far the import got, and that the file can be imported again."""
     if dry_run:
         return error
     done = report.rows - report.invalid
@@ -219,8 +219,8 @@ async def send_pages(
 ) -> None:
     """Send a surveyed file page by page, and add up the answers.
 
-    A few pages are sent ahead of their answers, if the daemon takes them in order. When one is not taken, no
-    more are sent, and the error is raised when the others were answered.
+    A few pages are sent ahead of their answers, if the daemon takes them in order. When one is refused, no
+    more are sent, and the error is raised once the others are answered.
     """
     errors: list[HubError] = []
     ahead = IN_FLIGHT if IMPORT_IN_ORDER in hub.hello["caps"] else 1

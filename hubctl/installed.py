@@ -12,7 +12,7 @@ DISTRIBUTION = "messagehubd"
 
 
 def find_program(name: str) -> Path | None:
-    """The absolute path of `hubd` or `hubctl` as it was installed with the code that runs, or None.
+    """The absolute path of `hubd` or `hubctl` that was installed with the running code, or None.
 
     A program of that name elsewhere on the path is the last resort.
     """

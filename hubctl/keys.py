@@ -38,7 +38,7 @@ def is_foreground(fd: int) -> bool:
 def single_keys() -> Iterator[int]:
     """The terminal hands over each key at once and shows none of them, until the end of the block.
 
-    Ctrl-C stays what it is. Gives the descriptor to read from.
+    Ctrl-C works as usual. Yields the descriptor to read from.
     """
     import termios
     import tty
@@ -54,7 +54,7 @@ def single_keys() -> Iterator[int]:
 
 
 async def typed(fd: int) -> AsyncIterator[str]:
-    """Keys as they are typed, in small letters, and "up" and "down". Ends with the terminal."""
+    """Keys as they are typed, in lower case, and "up" and "down". Ends with the terminal."""
     import trio
 
     while True:
@@ -91,7 +91,7 @@ class Steering:
         self._name = name
         self._picked = ""
         self._said = ""
-        self._asking = ""  #: the campaign whose end was asked for and waits for a y
+        self._asking = ""  #: the campaign to stop once a y confirms it
         self.redraw: Callable[[], None] = lambda: None
 
     def line(self) -> str:

@@ -103,7 +103,7 @@ def clip(text: str, width: int) -> str:
 def wrapped(text: str, width: int, *, hanging: str = "") -> str:
     """Text broken between words so that it fits `width` columns; lines after the first begin with `hanging`.
 
-    What has no blank, such as a path or an address of the web, stays whole, however long it is.
+    What has no blank, such as a path or a web address, stays whole, however long it is.
     """
     return "\n".join(_wrapped_line(line, width, hanging) for line in text.split("\n"))
 
@@ -122,17 +122,17 @@ def _wrapped_line(line: str, width: int, hanging: str) -> str:
     return "\n".join([*lines, current])
 
 
-TIMES = frozenset({"BEGUN", "SINCE", "UNTIL", "UPDATED"})  #: heads of columns of times: those are not cut
+TIMES = frozenset({"BEGUN", "SINCE", "UNTIL", "UPDATED"})  #: heads of columns of times, which are not cut
 _LEAST = 8  #: columns that a text keeps when a table has to be cut
 _TIGHT = 3  #: ... and when even that is too much; then heads are cut as well
-_SENTENCE = 28  #: columns that a sentence needs beside the others; with less it stands below its row
-_BELOW = "    "  #: how far in it stands there
+_SENTENCE = 28  #: columns that a sentence needs beside the others; with fewer it stands below its row
+_BELOW = "    "  #: its indent there
 
 
 def shown_columns(
     headers: Sequence[str], rows: Iterable[Row], drop: Iterable[str]
 ) -> tuple[list[str], list[Row]]:
-    """Without the columns of `drop` in which every row has nothing, or 0."""
+    """Without the columns of `drop` that are empty or 0 in every row."""
     listed = list(rows)
     away = set(drop)
     kept = [n for n, head in enumerate(headers) if head not in away or any(row[n] for row in listed)]
@@ -168,7 +168,7 @@ def table(
     whole: Iterable[str] = (),
 ) -> str:
     """A table without lines. Columns that hold only numbers are right-aligned; long texts are cut to fit,
-    but for times and the columns of `whole`.
+    except times and the columns of `whole`.
     """
     listed = list(rows)
     cells = [[one_line(value) for value in row] for row in listed]
@@ -186,8 +186,8 @@ def sentences(
 ) -> str:
     """A table whose last column holds sentences, which are never cut.
 
-    Where there is room they go on below one another in their column; else each stands below its row, and the
-    column has no head.
+    Where there is room they wrap within their column; otherwise each stands below its row, and the column has
+    no head.
     """
     listed = [list(row) for row in rows]
     if table_width(headers, listed) <= width:
@@ -225,7 +225,7 @@ def _clipped(row: Sequence[str], widths: Sequence[int]) -> list[str]:
 
 
 def _fit(widths: list[int], heads: Sequence[int], firm: Sequence[bool], width: int) -> None:
-    """Take what is too much from whichever column is the widest. Firm ones are not cut."""
+    """Take the excess from whichever column is the widest. Firm ones are not cut."""
     for least in ([max(_LEAST, head) for head in heads], [_TIGHT] * len(heads)):
         for _ in range(sum(widths) + 2 * (len(widths) - 1) - width):
             loose = [n for n in range(len(widths)) if not firm[n] and widths[n] > least[n]]
@@ -255,7 +255,7 @@ def paint(text: str, code: str) -> str:
 def facts(pairs: Iterable[tuple[str, object]], *, indent: str = "  ", width: int = 10_000) -> str:
     """Name and value on a line each, aligned; pairs without a value are left out.
 
-    A value that does not fit `width` goes on below itself.
+    A value that does not fit `width` wraps below itself.
     """
     listed = [(name, value) for name, value in pairs if value is not None and value != ""]
     kept = [(one_line(name), one_line(value)) for name, value in listed]

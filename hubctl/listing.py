@@ -21,7 +21,7 @@ PAGE = 1000  #: entries asked for at once: the daemon gives no more
 class Listing(Generic[R]):
     """Prints rows in the format that was asked for. Call `rows` for each page and `end` once.
 
-    Raises a usage error for `--fields` that there are not, before any row is fetched.
+    Raises a usage error for `--fields` that do not exist, before any row is fetched.
     """
 
     app: App
@@ -29,9 +29,9 @@ class Listing(Generic[R]):
     columns: Sequence[str]  #: the fields of a row, for tsv and csv and to check `--fields`
     table: Callable[[Sequence[R]], str]  #: rows for people, with a heading
     empty: str  #: said when there was nothing
-    output: str | None = None  #: else as the options say
-    fields: str | None = None  #: else as the options say
-    head: Mapping[str, object] = field(default_factory=dict)  #: what the `--json` object has besides
+    output: str | None = None  #: None: as the options say
+    fields: str | None = None  #: None: as the options say
+    head: Mapping[str, object] = field(default_factory=dict)  #: what else the `--json` object has
     schema: bool = True  #: whether each line of ndjson names its schema
     count: int = 0
     _chosen: Sequence[str] = ()
@@ -102,8 +102,8 @@ class Listing(Generic[R]):
 
 
 def _encode(row: Mapping[str, object]) -> str:
-    """As `encode`, in a quarter of the time where everything is ASCII."""
-    import msgspec  # only here: it makes every start slower
+    """Like `encode`, in a quarter of the time where everything is ASCII."""
+    import msgspec  # only here: it would slow down every start
 
     try:
         text = msgspec.json.format(msgspec.json.encode(row), indent=0)
@@ -119,11 +119,11 @@ async def read_pages(
     entries: Callable[[A], Sequence[R]],
     limit: int | None = None,
 ) -> None:
-    """Read a listing to its end, or up to `limit` entries; a page is asked for before `take` has the last.
+    """Read a listing to its end, or up to `limit` entries; the next page is requested before `take` gets one.
 
     Args:
-        ask: Asks for so many entries after the `next` of a page, or from the first one when it is None, and
-            returns what waits for them.
+        ask: Requests so many entries after the `next` of a page, or from the first one if that is None, and
+            returns a function that waits for them.
         take: Does something with a page.
         entries: The list in an answer.
     """
@@ -146,7 +146,7 @@ class Stream(Generic[R]):
         columns: The fields of a row, for tsv and csv and to check `--fields`.
         text: A row for people.
 
-    Raises a usage error for `--fields` that there are not.
+    Raises a usage error for `--fields` that do not exist.
     """
 
     def __init__(self, app: App, columns: Sequence[str], text: Callable[[R], str]) -> None:

@@ -82,7 +82,7 @@ def label_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> 
 
 
 def content_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete with the names of what a message may have its content from."""
+    """Complete with the names of what a message may take its content from."""
     return [*template_names(ctx, param, incomplete), *campaign_names(ctx, param, incomplete)]
 
 

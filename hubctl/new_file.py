@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-#: What a campaign can be called; the daemon says the same.
+#: What a campaign can be called; the daemon has the same rule.
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 #: A stored template, with or without its version.
 TEMPLATE = re.compile(rf"({NAME.pattern})(@[0-9]{{1,9}})?")
@@ -134,6 +134,6 @@ def new_campaign(name: str, channel: str, template: str) -> str:
 
 
 def name_from(text: str) -> str:
-    """A name for a campaign that is near the text; "" if there is none."""
+    """A name for a campaign that is close to the text; "" if there is none."""
     near = re.sub(r"[^a-z0-9._-]+", "-", text.strip().lower()).strip("-._")[:64]
     return near if NAME.fullmatch(near) else ""

@@ -28,9 +28,9 @@ _META = f"{__name__}.Format"
 class Format:
     """What this run's options ask for."""
 
-    output: str = ""  #: one of FORMATS; "" when nothing was said
+    output: str = ""  #: one of FORMATS; "" when none was asked for
     fields: tuple[str, ...] = ()  #: empty for all of them
-    lenient: bool = False  #: a field that is not there is no error: what was done is done
+    lenient: bool = False  #: a missing field is not an error, because the work is done already
 
 
 def ask(ctx: click.Context, output: str | None, fields: str | None, *, lenient: bool = False) -> None:
@@ -103,7 +103,7 @@ def flat(values: Mapping[str, Any], above: str = "") -> Json:
 
 
 def cell(value: object) -> object:
-    """A value in a cell of tsv or csv: lists joined, objects as JSON, truth in JSON's words."""
+    """A value in a cell of tsv or csv: lists joined, objects as JSON, booleans as in JSON."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list) and all(isinstance(each, str) for each in value):

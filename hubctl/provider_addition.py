@@ -1,4 +1,4 @@
-"""A provider on its way into the user's own hubd.toml, with its secrets, and hubd's word on it."""
+"""Adding a provider to the user's own hubd.toml, with its secrets, and what hubd says of it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 _WRONG_PASSWORD = (401, 403, 530, 534, 535)  #: what HTTP and SMTP answer to one
 _TRIES = 3
-#: The keys of secrets that are not a provider's only one: what people call them, and the ends of their names.
+#: Secrets that may not be a provider's only one, by key: what people call them, and how their names end.
 CALLED = {"oauth2.refresh_token": "refresh token", "oauth2.client_secret": "application's secret"}
 SUFFIXES = {"oauth2.client_secret": "-client"}
 
 
 class Addition:
-    """A provider on its way into the file: all of it is there in the end, or nothing."""
+    """A provider being added to the file: in the end all of it is there, or nothing."""
 
     def __init__(self, app: App, file: ConfigFile, wanted: Wanted) -> None:
         self.app = app
@@ -39,7 +39,7 @@ class Addition:
         self.kept: dict[str, Kept] = {}  #: by the keys that refer to them
 
     def make(self, secret_in: Any) -> list[str]:
-        """Keep the secret, write the section, let hubd read it; what that changed. Raises, undone."""
+        """Keep the secret, write the section, let hubd read it. Returns what changed; an error undoes all."""
         from hubctl import provider_secret
 
         wanted = self.wanted
@@ -66,8 +66,8 @@ class Addition:
         show_dry_run(self.app, values, sentence)
 
     def prove(self) -> r.ProbeResult:
-        """Log in. A password that was mistyped can be typed again, a server without encryption be taken as it
-        is, and a keyring that only this side of the socket can open is given up for a file.
+        """Log in. A mistyped password can be typed again, a server without encryption can be accepted as it
+        is, and a keyring that only this side of the socket can open is replaced by a file.
         """
         for left in reversed(range(_TRIES)):
             found = self._test()
@@ -78,7 +78,7 @@ class Addition:
         return found
 
     def _change(self, found: r.ProbeResult) -> bool:
-        """Let what did not work be said anew: the password, or how the server is talked to. False for no."""
+        """Ask again for what did not work: the password, or how to talk to the server. False for no."""
         from hubctl import provider_questions, provider_remedies
 
         if (
@@ -145,7 +145,7 @@ class Addition:
 
 
 def tested(name: str, found: r.ProbeResult) -> str:
-    """What a test found, and what the provider says of the account, as lines."""
+    """What a test found, and what the provider says about the account, as lines."""
     account = found.get("account")
     lines = [*(account["lines"] if account else ())]
     if webhook := found.get("webhook"):
@@ -170,10 +170,10 @@ def provider_names_of(config: ConfigResult) -> set[str]:
 
 
 def take_over(app: App, file: ConfigFile, text: str, *, then_has: str = "") -> tuple[list[str], ConfigFile]:
-    """Write the file and let hubd read it; what that changed, and the file as it is now.
+    """Write the file and let hubd read it; returns what that changed, and the file as it is now.
 
-    It is put back when hubd refuses it, or does not know the provider `then_has` then. Raises Refused when
-    somebody else has changed it since `file` was read.
+    It is put back when hubd refuses it, or does not know the provider `then_has` afterwards. Raises Refused
+    when somebody else has changed it since `file` was read.
     """
     from hubctl.provider_file import put_back, replace_text
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What is to be different. Keys are dotted paths in the provider's section; None takes a key out."""
+    """What is to change. Keys are dotted paths in the provider's section; None removes a key."""
 
     name: str
     settings: dict[str, Any]
@@ -31,7 +31,7 @@ class Change:
 
 
 def read_change(name: str, section: Mapping[str, Any], given: Given) -> Change:
-    """What the options ask for. Raises Refused for one that does not belong, and if there is none."""
+    """What the options ask for. Raises Refused for one that does not belong, and if none is given."""
     kind = str(section.get("type", "smtp" if "preset" in section else ""))
     if kind not in KINDS:
         raise Refused(f"hubctl does not know the type of {name}", hint="use an editor")
@@ -60,7 +60,7 @@ def _value(key: str, value: Any) -> Any:
 
 
 def _rates(rates: tuple[str, ...]) -> list[str] | None:
-    """The limits; None for the one empty text that removes them."""
+    """The limits; None for a single empty text, which removes them."""
     if rates == ("",):
         return None
     for rate in rates:
@@ -84,9 +84,9 @@ def _secrets(name: str, section: Mapping[str, Any], questions: Questions, given:
 def carry_out(
     app: App, file: ConfigFile, change: Change, secret_in: Any
 ) -> tuple[list[str], dict[str, Kept]]:
-    """Keep the new secrets, write the keys, let hubd read them; what that changed, and the new secrets.
+    """Keep the new secrets, write the keys, let hubd read them. Returns what changed and the new secrets.
 
-    Raises Refused, and then all is as it was.
+    Raises Refused; then everything is as it was.
     """
     from hubctl.provider_file import with_keys
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-MOST_SECRET = 64 * 1024  #: bytes that hubd reads of a secret at most
+MOST_SECRET = 64 * 1024  #: bytes of a secret that hubd reads at most
 GMAIL_A_DAY = "500/day"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 

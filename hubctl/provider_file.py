@@ -2,7 +2,7 @@
 
 Only text is changed here: a section is written at the end, or cut out. Comments, order and spelling of
 everything else stay. Each change is checked before it is written: read again, the file must say what it said
-before, and the one provider more or less.
+before, with one provider more or less.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from hubd.files import replace_file
 from hubd.ownership import find_weakness
 from hubd.toml_text import read_toml
 
-MOST_BYTES = 1024 * 1024  #: what hubd reads at most
+MOST_BYTES = 1024 * 1024  #: the most that hubd reads
 _BOM = "\ufeff"
 _ANY_HEADER = re.compile(r"\s*\[")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigFile:
-    """hubd.toml as it was read. The file itself is at `path`, also when a symbolic link leads there."""
+    """hubd.toml as it was read. The file itself is at `path`, even when a symbolic link leads there."""
 
     path: Path
     text: str
@@ -44,7 +44,7 @@ class ConfigFile:
 
 def open_own(path: Path) -> ConfigFile:
     """Read the file at `path`, or an empty one when it is not there. Raises Refused when it is not ours to
-    change, or is no TOML.
+    change, or is not TOML.
     """
     real = Path(os.path.realpath(path))
     try:
@@ -69,7 +69,7 @@ def open_own(path: Path) -> ConfigFile:
         if len(data) > MOST_BYTES:
             raise ValueError
         _parsed(text)
-    except (ValueError, RecursionError):  # no UTF-8, no TOML, too large
+    except (ValueError, RecursionError):  # not UTF-8, not TOML, too large
         raise Refused(
             f"{path} cannot be changed: it already contains an error",
             code="bad_config",
@@ -79,8 +79,8 @@ def open_own(path: Path) -> ConfigFile:
 
 
 def replace_text(file: ConfigFile, text: str) -> ConfigFile:
-    """Put `text` in the place of what was read, at once and durably, with the permissions it had (0600 for a
-    new file). Raises Refused, and nothing has changed, when somebody else wrote to it in the meantime.
+    """Replace what was read with `text`, atomically and durably, keeping the permissions (0600 for a new
+    file). Raises Refused, and changes nothing, when somebody else wrote to it in the meantime.
     """
     folder = file.path.parent
     try:
@@ -108,7 +108,7 @@ def put_back(before: ConfigFile, after: ConfigFile) -> None:
 
 
 def with_provider(text: str, name: str, settings: Mapping[str, Any]) -> str:
-    """The file with one section more at its end. Raises Refused for a file that is written in a way in which
+    """The file with one more section at its end. Raises Refused for a file that is written in such a way that
     no section can be added.
     """
     import tomlkit
@@ -130,7 +130,7 @@ def with_provider(text: str, name: str, settings: Mapping[str, Any]) -> str:
 
 
 def with_keys(text: str, name: str, keys: Mapping[str, Any]) -> str:
-    """The file with other values of some keys of a provider, by dotted path; None takes a key out.
+    """The file with other values for some keys of a provider, by dotted path; None removes a key.
 
     Comments and the order of what was there stay. Raises Refused for a file in which that cannot be done.
     """
@@ -160,7 +160,7 @@ def _set(table: Any, path: Sequence[str], value: Any) -> None:
 
 
 def without_provider(text: str, name: str) -> str:
-    """The file without a provider. Comments stay, but for those inside its section. Raises Refused when it
+    """The file without a provider. Comments stay, except those inside its section. Raises Refused when it
     cannot be cut out.
     """
     wanted = _parsed(text)
@@ -230,7 +230,7 @@ def _item(value: Any) -> Any:
 
 
 def _parsed(text: str) -> dict[str, Any]:
-    """Raises ValueError for what hubd would not take for a file of its own."""
+    """Raises ValueError for what hubd would not accept as its file."""
     found = read_toml(text.removeprefix(_BOM))
     if not isinstance(found.get("providers", {}), Mapping):
         raise ValueError
@@ -238,7 +238,7 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _checked(new: str, wanted: Mapping[str, Any], problem: str) -> str:
-    """`new`, when it says what is wanted. No providers at all and an empty table of them are the same."""
+    """`new`, if it says what is wanted. No providers at all and an empty table of them are the same."""
     with suppress(ValueError):
         if {"providers": {}, **_parsed(new)} == {"providers": {}, **wanted}:
             return new
@@ -246,7 +246,7 @@ def _checked(new: str, wanted: Mapping[str, Any], problem: str) -> str:
 
 
 def _check_folder(folder: Path) -> None:
-    """The first folder that is there on the way to it must be ours to write in."""
+    """The folder, or the nearest one above it that exists, must be ours to write in."""
     while not folder.exists() and folder.parent != folder:
         folder = folder.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):

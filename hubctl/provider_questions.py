@@ -39,7 +39,7 @@ class Given:
         return self._options.get(key)
 
     def own(self) -> list[str]:
-        """Those of single kinds that were given."""
+        """The given options that belong to single kinds."""
         return [key for key, value in self._options.items() if key not in _SHARED and value is not None]
 
 
@@ -94,7 +94,7 @@ def ask_again(app: App, settings: Mapping[str, Any]) -> str:
 
 
 def yes(app: App, question: str, *, default: bool = True) -> bool:
-    """Whether somebody says yes; an empty answer is the default, and --yes says so."""
+    """Whether the answer is yes; an empty answer means the default, and --yes answers yes."""
     if app.yes:
         return True
     shown, empty = ("[Y/n]", "y") if default else ("[y/N]", "n")
@@ -105,7 +105,7 @@ def yes(app: App, question: str, *, default: bool = True) -> bool:
 
 
 def already(name: str) -> Refused:
-    """There is a provider of that name."""
+    """The error that there is a provider of that name already."""
     return Refused(
         f"the provider {name} already exists",
         code="provider_exists",
@@ -141,7 +141,7 @@ class _Answers:
         default: str | None = None,
         proposal: str | None = None,
     ) -> str:
-        """A text. `default` stands for an empty answer and for nobody to ask, `proposal` for the former."""
+        """A text. `default` is for an empty answer or when nobody can be asked, `proposal` for the former."""
         value, option = self._given.of(key), "NAME" if key == "name" else flag_of(key)
         if value is not None and value != ():
             if problem := check(str(value)):
@@ -180,7 +180,7 @@ class _Answers:
         return first, _hidden(further, empty=True) if self._asking else ""
 
     def say(self, advice: str) -> None:
-        """Tell something to whoever is asked; nothing if nobody is."""
+        """Tell something to whoever is asked; does nothing if nobody is."""
         if self._asking:
             click.echo(advice, err=True)
 

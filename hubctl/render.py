@@ -38,7 +38,7 @@ LARGE = 256 * 1024
 #: Counts that few campaigns have, in the order of the table's columns.
 _SELDOM = ("undelivered", "failed", "skipped", "in_doubt", "pending", "deferred", "sending")
 
-#: Deliveries on which nothing more is done without a person, and that did not end well.
+#: Deliveries for which nothing more is done without a person, and that did not end well.
 ENDED_OTHERWISE = ("undelivered", "failed", "skipped", "in_doubt")
 
 #: What a campaign has that `--fields` can pick; counts.sent and the like go deeper.
@@ -78,17 +78,17 @@ def count(counts: r.CountsView, *states: str) -> int:
 
 
 def finished(counts: r.CountsView) -> int:
-    """Deliveries on which nothing more is done without a person."""
+    """Deliveries for which nothing more is done without a person."""
     return count(counts, "sent", "delivered", "undelivered", "failed", "skipped", "in_doubt")
 
 
 def accepted(counts: r.CountsView) -> int:
-    """Deliveries that a provider took, whatever a receipt said afterwards."""
+    """Deliveries that a provider accepted, whatever a receipt said afterwards."""
     return count(counts, "sent", "delivered", "undelivered")
 
 
 def done(counts: r.CountsView) -> int:
-    """Deliveries that ended well: what failed, was skipped or is in doubt is told beside them."""
+    """Deliveries that ended well: what failed, was skipped or is in doubt is shown beside them."""
     return count(counts, "sent", "delivered")
 
 
@@ -120,7 +120,7 @@ def campaigns(
 ) -> str:
     """The table of `status` and `list`.
 
-    Where there is no room for a column of each count, those that are seldom stand in words below the row.
+    Where there is no room for a column for each count, the rare ones stand in words below the row.
     """
     reasons = ["(archived)" if view["name"] in archived else view.get("reason") or "" for view in views]
     rows = [_campaign_row(view, _SELDOM) for view in views]
@@ -170,7 +170,7 @@ def campaign(
     about: Mapping[str, str] | None = None,
     credits: str = "",
 ) -> str:
-    """One campaign in full. `about` has more to say of the deliveries in a state; `credits` of who pays."""
+    """One campaign in full. `about` says more about the deliveries in a state, `credits` about who pays."""
     state = paint(view["state"], STATE_COLOURS.get(view["state"], "") if colour else "")
     counts = view["counts"]
     reason = f": {printable(view['reason'])}" if view.get("reason") else ""
@@ -387,7 +387,7 @@ def cost(segments: int, encoding: str, units: int = 0) -> str:
 
 
 def providers(views: Sequence[ProviderStatus], *, colour: bool = False, width: int = 10_000) -> str:
-    """The providers that are configured, and until when those rest that are not ready."""
+    """The configured providers and, for those that are not ready, until when they rest."""
     headers = ("PROVIDER", "TYPE", "CHANNELS", "STATE", "UNTIL", "CONNECTIONS", "RATE", "REASON")
     rows = [
         (
@@ -407,7 +407,7 @@ def providers(views: Sequence[ProviderStatus], *, colour: bool = False, width: i
 
 
 def _until(view: ProviderStatus) -> str:
-    """When it is tried again; without the day, when that is the day on which it began to rest."""
+    """When it is tried again; without the day, if it began to rest on the same day."""
     until, since = clock(view.get("until")), clock(view.get("since"))
     return until.partition(" ")[2] if until[:10] == since[:10] else until
 

@@ -24,7 +24,7 @@ def accounts(rows: Sequence[CreditAccountView], *, colour: bool = False, width: 
 
 
 def holds(rows: Sequence[HoldView], *, colour: bool = False, width: int = 10_000) -> str:
-    """A table of what campaigns have of an account."""
+    """A table of what campaigns hold of an account."""
     cells = [(each["campaign"] or "one-off messages", each["held"], each["spent"]) for each in rows]
     return table(("CAMPAIGN", "HELD", "SPENT"), cells, colour=colour, width=width)
 

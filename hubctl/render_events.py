@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from hubctl.layout import number, one_line, plural, printable
 from hubctl.render import View, moment, rates
 
-#: What an event needs no more to say.
+#: Keys of the data that an event does not show again.
 _KNOWN = frozenset({"name", "campaign", "campaign_id"})
 
 
@@ -26,7 +26,7 @@ def event(row: View) -> str:
 
 
 def what(kind: str, data: View) -> str:
-    """What an event says, in words; an unknown one with its data as they are."""
+    """What an event says, in words; an unknown one with its data as it is."""
     match kind.partition(".")[0]:
         case "campaign":
             found = _campaign(kind, data)

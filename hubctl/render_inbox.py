@@ -1,4 +1,4 @@
-"""What came back as text for people. Pure."""
+"""What came back, as text for people. Pure."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def item(found: r.InboxLetter, *, width: int = 10_000) -> str:
 
 
 def mailboxes(rows: Sequence[r.MailboxStatus], *, colour: bool = False, width: int = 10_000) -> str:
-    """What is read as a table, with why something is not."""
+    """What is read, as a table, with the reason why something is not."""
     cells = [
         (
             row["name"],

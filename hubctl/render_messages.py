@@ -40,7 +40,7 @@ DELIVERY_COLUMNS = (
 )
 #: Columns that are left out first where there is little room; `hubctl message ID` shows them.
 _LESS_WANTED = ("PROVIDER SAID", "PROVIDER ID", "TRIES", "UPDATED", "CODE")
-#: What a provider says to these needs no attention.
+#: What a provider says about these needs no attention.
 _ACCEPTED = ("sent", "delivered")
 SENDS_COLUMNS = (
     *("id", "recipient", "subject", "state", "reason", "attempts", "code", "provider_reply"),
@@ -225,7 +225,7 @@ def preview(found: r.PreviewResult, *, colour: bool = False) -> str:
     return "\n".join(lines)
 
 
-#: Headers that are another for every message, or say the same to everybody.
+#: Headers that differ for every message, or are the same for everybody.
 _UNSEEN = frozenset({"date", "message-id", "list-unsubscribe-post"})
 
 

@@ -11,7 +11,7 @@ from hubctl.layout import facts, one_line, printable, sentences, wrapped
 from hubctl.render import View
 
 _REF = re.compile(r"#/components/(\w+)/(\w+)")
-_DEEPEST = 1  #: levels of objects whose fields are told
+_DEEPEST = 1  #: levels of objects whose fields are shown
 
 
 def methods(listed: Sequence[View], *, colour: bool = False, width: int = 10_000) -> str:

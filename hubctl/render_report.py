@@ -12,7 +12,7 @@ from hubctl.render import clock
 if TYPE_CHECKING:
     from hubd.wire import report_results as r
 
-#: The fields of a row of figures, for tables of programs.
+#: The fields of a row of figures, for tables that programs read.
 FIGURES = (
     "sent",
     "delivered",
@@ -41,7 +41,7 @@ _HEADS = (
     "DELIVERY RATE",
     "OPT-OUT RATE",
 )
-#: Left out where nothing of it has happened.
+#: Left out where all are 0.
 _SPARE = ("UNDELIVERED", "FAILED", "BOUNCED", "COMPLAINTS", "REPLIES", "OPT-OUTS")
 _DAY_FORMATS = {"day": "%Y-%m-%d %a", "week": "%Y-%m-%d", "month": "%Y-%m"}
 

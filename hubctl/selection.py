@@ -1,7 +1,7 @@
 """Several campaigns in one command: by names, by patterns such as 'spring-*', or by a label.
 
-One name is answered as ever. Otherwise each campaign has a row with its own exit code, and one that refuses
-keeps no other from being done.
+One name gets the usual answer. Otherwise each campaign has a row with its own exit code, and one that refuses
+does not keep the others from being done.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ def of_campaigns(function: Callable[..., Any]) -> Callable[..., Any]:
 class Choice:
     """Which campaigns a command is about, as they were typed."""
 
-    names: tuple[str, ...] = ()  #: also patterns
+    names: tuple[str, ...] = ()  #: or patterns
     label: str = ""
 
     @property
     def one(self) -> str:
-        """The name, when it is one that is named; else ""."""
+        """The name, if exactly one campaign is named; else ""."""
         name = self.names[0] if len(self.names) == 1 else ""
         return "" if _WILD & set(name) else name
 
@@ -95,7 +95,7 @@ class Chosen:
     names: Sequence[str]  #: of which some may not exist
     views: dict[str, r.CampaignView]  #: those that exist
     known: Sequence[str]  #: all there are
-    missing: Sequence[str] = ()  #: patterns that no campaign has
+    missing: Sequence[str] = ()  #: patterns that no campaign matches
 
     @property
     def brief(self) -> str:
@@ -136,7 +136,7 @@ def find(app: App, choice: Choice, *, archived: bool = False) -> Chosen:
 
 
 def for_each(app: App, chosen: Chosen, act: Act, *, dry_run: bool = False) -> list[Json]:
-    """Do it to each of them, some at a time; a row for each, in order, and for patterns without any."""
+    """Do it to each of them, some at a time; a row for each, in order, and for patterns without a match."""
     rows: dict[str, Json] = {}
 
     async def work(hub: Client) -> None:

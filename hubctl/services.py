@@ -110,7 +110,7 @@ def enabled_links(file: UnitFile) -> list[Path]:
 
 
 def system_data(root: Path = Path("/")) -> list[Kept]:
-    """What a system service has of its users below `root`, as far as it is there."""
+    """What below `root` belongs to the users of a system service, as far as it exists."""
     return [
         Kept(path=path, what=what)
         for pattern, what in _DATA_SYSTEM.items()
@@ -119,7 +119,7 @@ def system_data(root: Path = Path("/")) -> list[Kept]:
 
 
 def user_data(environ: Mapping[str, str]) -> list[Kept]:
-    """What the service of one user has of that user, as far as it is there."""
+    """What belongs to the user of a user service, as far as it exists."""
     data = [
         Kept(path=_base_folder(environ, variable, below_home) / name, what=what)
         for variable, (below_home, name, what) in _DATA_USER.items()
@@ -186,7 +186,7 @@ def _interpreters(first: str, second: str) -> list[Path]:
     if not first.startswith("#!"):
         return []
     words = first[2:].split()
-    with suppress(ValueError):  # no line of a shell
+    with suppress(ValueError):  # not a line of a shell
         command = shlex.split(second)
         if words == ["/bin/sh"] and len(command) > 1 and command[0] == "exec":
             words.append(command[1])

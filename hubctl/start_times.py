@@ -11,14 +11,14 @@ _LOCALTIME, _NAMED = Path("/etc/localtime"), Path("/etc/timezone")
 
 
 def local_zone() -> str:
-    """The name of this computer's time zone, such as "Europe/Berlin"; "" if it has none that can be told."""
+    """The name of this computer's time zone, such as "Europe/Berlin"; "" if it cannot be found out."""
     named = os.environ.get("TZ")
     if named is not None:
         return _known(named.removeprefix(":") or "UTC")
     try:
         _, found, name = str(_LOCALTIME.resolve(strict=True)).partition("/zoneinfo/")
     except OSError:
-        return "UTC" if os.name == "posix" else ""  # what the C library takes then
+        return "UTC" if os.name == "posix" else ""  # what the C library uses then
     if found:
         return _known(name)
     try:

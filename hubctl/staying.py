@@ -25,9 +25,9 @@ async def stay(
 ) -> None:
     """Run `work` on one connection after another until it answers True.
 
-    A daemon that goes away is waited for, up to `reconnect_seconds` seconds; `tell` is told why it is away,
-    and "" when it is back; without it that is a note. Raises what `work` raises otherwise, and what keeps the
-    first connection from being made.
+    A daemon that goes away is waited for, up to `reconnect_seconds` seconds; `tell` is called with why it is
+    away, and with "" when it is back; without `tell`, a note is printed. Raises what else `work` raises, and
+    what keeps the first connection from being made.
     """
     import trio
 

@@ -124,7 +124,7 @@ def _would_apply(file: CampaignFile, each: r.ApplyResult) -> str:
 
 
 def _warn(app: App, done: Sequence[tuple[CampaignFile, r.ApplyResult]]) -> None:
-    """What is probably not meant in the texts of the files, and what was made for them."""
+    """Print what is probably a mistake in the texts of the files, and which texts were made for them."""
     for file, each in done:
         for found in each["warnings"]:
             app.complain(f"warning: {file.place(found['path'])}: {found['problem']}")

@@ -1,4 +1,4 @@
-"""The configuration that hubd goes by: config show|reference."""
+"""The configuration that hubd uses: config show|reference."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def reference(app: App) -> None:
 
 
 def _toml(value: object) -> str:
-    """A value as hubd.toml has it; JSON's texts, numbers and lists are TOML, too."""
+    """A value as hubd.toml has it; JSON's strings, numbers and lists are TOML, too."""
     if isinstance(value, Mapping):
         pairs = (f"{_key(str(key))} = {_toml(each)}" for key, each in value.items())
         return "{ " + ", ".join(pairs) + " }"

@@ -138,7 +138,7 @@ def import_(
 def _trim(
     app: App, into: str, report: Report, question: str, problems: list[str], *, dry_run: bool
 ) -> dict[str, int]:
-    """Take off the list whoever is not in the file, once that is confirmed; how many."""
+    """Take whoever is not in the file off the list, once that is confirmed; returns how many."""
     rows = sum(report.counts.values())
     if not rows:
         raise Refused(

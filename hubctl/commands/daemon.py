@@ -83,7 +83,7 @@ def backup(app: App, file: str, dry_run: bool) -> None:
     path = os.path.abspath(file)
     try:
         found = app.call(m.HUB_BACKUP, path=path, **dry(dry_run))
-    except BadInput as error:  # the word "path" is that of the method, and whoever typed FILE never saw it
+    except BadInput as error:  # the method says "path", a word that whoever typed FILE never saw
         raise Refused(
             str(error).removeprefix("path: "), code=error.code, hint=error.hint, data=error.data
         ) from None

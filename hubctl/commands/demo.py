@@ -41,7 +41,7 @@ _SOCKET_PATH_LIMIT = 103  #: bytes of a unix socket's path that every system tak
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """The demo's directory and what lies in it."""
+    """The demo's directory and what is in it."""
 
     folder: Path
 
@@ -216,7 +216,7 @@ def _daemon(app: App, place: Place) -> Iterator[None]:
     """A hubd of our own, up when the block begins and gone when it has ended."""
     command_line = [sys.executable, "-m", "hubd", "--config", str(place.folder / "hubd.toml")]
     with (place.folder / "hubd.log").open("wb") as log:
-        # A session of its own: Ctrl-C reaches only us, and we end it in order.
+        # A session of its own: Ctrl-C reaches only us, and we shut it down in order.
         process = subprocess.Popen(  # noqa: S603 - our own program, no shell
             [*command_line, "--state-dir", str(place.state)],
             stdin=subprocess.DEVNULL,
@@ -323,7 +323,7 @@ async def _prepare(hub: Client, place: Place) -> Report:
 
 
 def _follow(app: App, names: list[str]) -> list[r.CampaignView]:
-    """Live progress until both campaigns are settled or need a person."""
+    """Live progress until both campaigns are finished or need a person."""
     from hubctl.follow import watch_until
     from hubd.wire.words import FINISHED
 

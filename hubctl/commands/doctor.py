@@ -49,7 +49,7 @@ def doctor(app: App) -> int:
 
 
 def _status(app: App) -> r.StatusResult | None:
-    """The daemon in a line; None while its database cannot be read, which the checks tell."""
+    """The daemon in a line; None while its database cannot be read, which the checks report."""
     try:
         return app.call(m.HUB_STATUS)
     except StoreUnavailable:

@@ -65,21 +65,21 @@ def _print_events(app: App, name: str | None, *, since: int, follow: bool) -> No
 
 
 class _Tail:
-    """Events after a cursor, over restarts of the daemon. What is missing is told, never passed over."""
+    """Events after a cursor, across restarts of the daemon. What is missing is reported, not passed over."""
 
     def __init__(self, app: App, name: str | None, since: int, *, follow: bool) -> None:
         self._app = app
         self.stream = Stream(app, COLUMNS, render_events.event)
         self._name = name
         self._seen = since
-        self._epoch = 0  #: the boot that told the last event; 0 before the first page
+        self._epoch = 0  #: the boot that sent the last event; 0 before the first page
         self._follow = follow
 
     async def read(self, hub: Client) -> bool:
         """One connection's worth. True when there is no more to come."""
         if not self._epoch:
             if self._name is not None:
-                await hub.call(m.CAMPAIGN_GET, name=self._name)  # an unknown name is no empty log
+                await hub.call(m.CAMPAIGN_GET, name=self._name)  # an unknown name is not an empty log
             await self._history(hub)
         if not self._follow:
             return True
@@ -122,11 +122,11 @@ class _Tail:
         self.stream.show(event)
 
     def _gap(self, oldest: int, head: int) -> None:
-        """Say what cannot be told, and go on behind it."""
+        """Say which events are missing, and continue after them."""
         if self._seen + 1 < oldest:
             words = f"the events {self._seen + 1} to {oldest - 1} have been pruned"
             go_on = oldest - 1
-        else:  # nothing was removed: these are the numbers of another life of the database
+        else:  # nothing was pruned: the numbers are those of another copy of the database
             words = f"the daemon's database is an older copy; its events continue after {head}"
             go_on = head
         self._app.complain(words)

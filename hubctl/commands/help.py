@@ -126,7 +126,7 @@ def help_(app: App, words: tuple[str, ...]) -> int:
 
 
 def _of_command(words: tuple[str, ...]) -> str:
-    """What `hubctl WORDS --help` prints. Raises Refused for what is no command and no topic."""
+    """What `hubctl WORDS --help` prints. Raises Refused for what is neither a command nor a topic."""
     here = click.get_current_context().find_root()
     found: click.Command | None = here.command
     ctx = here

@@ -158,7 +158,7 @@ def _fields(pairs: Sequence[str]) -> dict[str, str]:
 
 
 async def _finished(hub: Client, delivery: int) -> r.DeliveryLife:
-    """The delivery once nothing more happens to it by itself (or it was put off: that is an answer too)."""
+    """The delivery once nothing more happens to it by itself, or once it is deferred (an answer, too)."""
     import trio
 
     while True:
@@ -281,7 +281,7 @@ def message(app: App, id_: int, part: str | None) -> None:
 
 
 async def _write_source(app: App, hub: Client, id_: int) -> None:
-    """The whole email to stdout, a part at a time, with the ends of lines that files have here."""
+    """The whole email to stdout, a part at a time, with the line ends of files on this system."""
     text = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
     offset: int | None = 0
     first: r.SourcePart | None = None

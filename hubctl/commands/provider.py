@@ -276,7 +276,7 @@ def remove(app: App, name: str, dry_run: bool) -> None:
 
 
 def _own_file(app: App) -> tuple[ConfigResult, ConfigFile]:
-    """What hubd goes by, and the file that it reads, when that is ours to change. Raises Refused."""
+    """The configuration that hubd uses, and its file, if that is ours to change. Raises Refused."""
     from hubctl.provider_file import open_own
 
     config = app.call(m.CONFIG_SHOW)

@@ -245,7 +245,7 @@ def _text_at(path: Path, done: str = "written") -> str | None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Put a file in its place whole: systemd never sees half of it."""
+    """Write a file atomically: systemd never sees half of it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, text.encode(), mode=0o644)

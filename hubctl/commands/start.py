@@ -96,7 +96,7 @@ def start(
 
 
 def refuse_late_limit(view: r.CampaignView, asked: Json, *, changed: bool) -> None:
-    """A canary that asks for a campaign that runs without a limit must not be told that all is well."""
+    """Refuse a limit for a campaign that already runs without one: a success would mislead."""
     if "limit" in asked and not changed and view["state"] == "running" and view["limit"] is None:
         name = view["name"]
         raise Refused(

@@ -58,7 +58,7 @@ def _planning(asked: Json, zone: str | None) -> Act:
 
 
 def _ask(app: App, choice: Choice, chosen: Chosen, planned: Sequence[Json], asked: Json) -> None:
-    """Ask once for all of them. Those that cannot be started are told of when they are."""
+    """Ask once for all of them. Those that cannot be started are reported when it is tried."""
     ready = [row for row in planned if not row["exit"] and row["state"] != "running"]
     if not ready:
         return

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hubd.wire import campaign_results as r
     from hubd.wire.provider_results import ProviderStatus
 
-_PAGE = 500  #: deliveries that are looked through for the reasons why they are skipped
+_PAGE = 500  #: skipped deliveries that are searched for their reasons
 _FEW = 20  #: deliveries that are asked for one by one
 
 _NONE_YET = "no campaigns yet: hubctl import contacts.csv --list customers, then hubctl apply campaign.toml"
@@ -96,8 +96,8 @@ def _tell_occurrences(app: App, found: r.CampaignResult) -> None:
 
 
 async def _about(hub: Client, view: r.CampaignView) -> dict[str, str]:
-    """Why recipients are skipped, and when a deferred one is tried next, as far as a few lines of the ledger
-    tell it; nothing for a viewer, who may not see those.
+    """Why recipients are skipped, and when a deferred one is tried next, as far as a few deliveries tell;
+    nothing for a viewer, who may not see them.
     """
     found: dict[str, str] = {}
     name, counts = view["name"], view["counts"]
