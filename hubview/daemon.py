@@ -20,8 +20,8 @@ from hubd.wire import methods as m
 
 T = TypeVar("T")
 START_SECONDS = 20.0  #: until a daemon that was started has to answer
-LOOK_SECONDS = 0.1  #: between two looks whether it does
-NOT_RUNNING = ("socket_missing", "refused")  #: how a daemon that does not run is told
+LOOK_SECONDS = 0.1  #: between two checks whether it does
+NOT_RUNNING = ("socket_missing", "refused")  #: the errors by which a daemon that does not run is known
 
 
 class Daemon:
@@ -46,7 +46,7 @@ class Daemon:
         self._talk(work)
 
     def ticket(self, origin: str) -> dict[str, Any]:
-        """A ticket for a page of this Origin, for the most that we may do ourselves. Raises `HubError`."""
+        """A ticket for a page of this Origin, with all the rights that we have. Raises `HubError`."""
 
         async def work(hub: Client) -> dict[str, Any]:
             role = hub.hello["role"]
@@ -74,7 +74,7 @@ class Daemon:
         try:
             if log is not None:
                 log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # A pipe would be full one day, or broken when this program ends, and then hubd could not log.
+            # A pipe would fill up one day, or broken when this program ends, and then hubd could not log.
             with open(log or os.devnull, "wb", opener=_private) as written:
                 process = subprocess.Popen(  # noqa: S603 - a command of ours
                     command,

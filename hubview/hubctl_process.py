@@ -1,4 +1,4 @@
-"""hubctl run as a program: what it does well is not written twice."""
+"""hubctl run as a program, so that what it does is not written twice."""
 
 from __future__ import annotations
 

@@ -17,12 +17,12 @@ from hubd.errors import HubError
 PROGRAM = "notify-send"
 RETRY_SECONDS = 5.0  #: between two tries to follow a daemon that does not answer
 _ENDED = ("completed", "failed")
-#: Kinds of notifications that the events of campaigns tell of in more words.
+#: Kinds of notifications that the events of campaigns report in more detail.
 _OF_CAMPAIGNS = ("completed", "failed", "paused", "in_doubt")
 
 
 def words_for(event: Mapping[str, Any]) -> tuple[str, str] | None:
-    """What a notification says of this event, as title and text; None for one that is no news."""
+    """What a notification says of this event, as title and text; None for one that is not news."""
     name, data = event["campaign"], event["data"]
     if event["type"] == "notification.added":
         told = data["headline"], "hubview says what to do about it, under Notifications."
@@ -55,7 +55,7 @@ def notify_in_background(place: Place) -> None:
 
 
 async def _notify(place: Place, program: str) -> None:
-    doubted: set[str] = set()  # campaigns of which a doubt was told: thousands of them are one piece of news
+    doubted: set[str] = set()  # campaigns whose first doubt was reported: thousands are one piece of news
     while True:
         try:
             async with follow(

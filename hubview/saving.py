@@ -77,7 +77,7 @@ class Saving:
         raise BadInput.at("kind", "must be something that can be saved")
 
     def _hubctl(self, *commands: Sequence[str]) -> Write:
-        """What writes their CSV one below the other, with one line of titles."""
+        """What writes their CSV one after another, with a single line of titles."""
 
         def write(file: IO[bytes]) -> None:
             file.write(BOM)

@@ -28,8 +28,8 @@ from hubd.client.trust import tcp_server_uids
 
 HOST = "127.0.0.1"
 MAX_BODY = 64 * 1024 * 1024  #: bytes of a request; a file of contacts is the largest
-MAX_PREVIEWS = 8  #: that are kept, the newest
-MAX_FILES = 4  #: to be saved by the browser that were not fetched yet, the newest
+MAX_PREVIEWS = 8  #: kept at once, the newest ones
+MAX_FILES = 4  #: kept at once for the browser to fetch, the newest ones
 KEY_HEADER = "Hubview-Key"
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -37,7 +37,7 @@ _TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-#: The port of the daemon is known only by the ticket and changes with a restart, so any of this machine.
+#: Only the ticket tells the port of the daemon, which changes with a restart: any of this machine is allowed.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; frame-src 'self'; "
     "connect-src 'self' ws://127.0.0.1:* ws://localhost:*; base-uri 'none'; form-action 'none'; "
@@ -218,7 +218,7 @@ class _Connection(BaseHTTPRequestHandler):
         return "hubview"
 
     def log_message(self, format: str, *args: object) -> None:
-        """The page's requests are no news."""
+        """Requests of the page are not worth logging."""
 
 
 def _is_foreign(connection: Any) -> bool:

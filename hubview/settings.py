@@ -17,7 +17,7 @@ from hubd.files import replace_file
 
 MAX_TEXT = 200  #: characters of one choice
 MAX_CHOICES = 20
-SIZE = (1280, 860)  #: of a window that nobody has changed, in pixels
+SIZE = (1280, 860)  #: of a window that nobody has resized, in pixels
 SMALLEST = (640, 480)
 LARGEST = (10_000, 10_000)
 
@@ -74,7 +74,7 @@ def checked_choices(choices: object) -> dict[str, str]:
 
 
 def settings_path(environ: Mapping[str, str]) -> Path | None:
-    """Where they are kept: the user's folder of states; None where there is none."""
+    """Where they are kept: the user's folder for state; None where there is none."""
     state, home = environ.get("XDG_STATE_HOME", ""), environ.get("HOME", "")
     if Path(state).is_absolute():
         return Path(state) / "messagehub" / "hubview.json"

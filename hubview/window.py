@@ -151,5 +151,5 @@ class _Signals:
         self._closing = True
         if number == signal.SIGINT:
             self.exit_code = int(Exit.INTERRUPTED)
-        # A window that is not shown yet lets whoever closes it wait, which the main loop must not.
+        # Closing a window that is not shown yet has to wait, which the main loop must not.
         threading.Thread(target=self._close, name="closing", daemon=True).start()

@@ -1,4 +1,4 @@
-/** What is done to a campaign besides sending it: its limit, a copy, the archive, deleting it. */
+/** What can be done to a campaign besides sending it: its limit, a copy, the archive, deleting it. */
 
 import { html } from './vendor/lit-html/lit-html.js';
 import { change } from './actions.js';

@@ -81,7 +81,7 @@ export function askStop(app, name) {
 }
 
 /**
- * Start with a question: how many get it, who is left out, what is not in order, how long it takes.
+ * Start with a question: how many get it, who is left out, what is wrong, how long it takes.
  * @param {any} app
  * @param {string} name
  * @param {{limit?: number | null, at?: string, then?: () => void}} [how]
@@ -176,7 +176,7 @@ function times({ upcoming, remaining }) {
 }
 
 /**
- * What is not in order; a risk can be taken, the rest has to be put right first.
+ * What is wrong; a risk can be accepted, the rest has to be fixed first.
  * @param {any} app
  * @param {any} own
  */

@@ -13,7 +13,7 @@ import { onKey } from './keys.js';
 
 const FRAME = 260; // milliseconds between two drawings because of live figures: at most four a second
 const ASK_AGAIN = 300; // milliseconds in which campaigns that changed are collected before they are asked for
-const CLOCK = 15; // seconds between two drawings for the sake of "since" and "ends at"
+const CLOCK = 15; // seconds between two drawings for "since" and "ends at"
 const TOAST = 8000;
 
 export class App {
@@ -159,7 +159,7 @@ export class App {
     this.draw();
   }
 
-  /** Ask for a campaign soon: several changes are one question. @param {string} name */
+  /** Ask for a campaign soon: one request for several changes. @param {string} name */
   touch(name) {
     if (!this.touched.size) setTimeout(() => this.#askTouched(), ASK_AGAIN);
     this.touched.add(name);
@@ -185,7 +185,7 @@ export class App {
   #status(status) {
     const before = this.state.link;
     const lastLive = before.state === 'live' ? Date.now() : before.lastLive;
-    // A try that is under way is no news: what is shown is why the last one failed.
+    // A try under way is not shown; why the last one failed still is.
     if (status.state === 'connecting' && before.state === 'lost') return;
     this.state.link = { ...status, lastLive };
     if (status.state !== before.state && before.lastLive !== undefined) {
@@ -241,7 +241,7 @@ export class App {
 
   /**
    * Ask hubview to start the daemon.
-   * @param {boolean} atLogin from now on also when this user logs in
+   * @param {boolean} atLogin from now on, also start it when this user logs in
    */
   async startDaemon(atLogin) {
     this.state.link = { ...this.state.link, starting: true };

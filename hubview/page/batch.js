@@ -83,7 +83,7 @@ function sum(views, number) {
 }
 
 /**
- * The campaigns of these to which it can be done.
+ * Those of the campaigns that it can be done to.
  * @param {Verb} verb
  * @param {any[]} views
  */

@@ -1,5 +1,5 @@
 /**
- * A client for web pages: calls, and events that go on after every interruption.
+ * A client for web pages: calls, and events that continue after every interruption.
  *
  * It needs nothing but a WebSocket. The program that serves the page gets the tickets (auth.ticket):
  *
@@ -14,10 +14,10 @@
  */
 
 const SUBPROTOCOL = 'hub.jsonrpc.v1';
-const FIRST_WAIT = 250; // milliseconds before the first new try; each further one waits twice as long ...
+const FIRST_WAIT = 250; // milliseconds before the first retry; each further one waits twice as long ...
 const LONGEST_WAIT = 5000; // ... up to this
 const STEADY = 10000; // milliseconds after which a connection counts as good, and the next wait is short again
-export const REQUESTS_AT_A_TIME = 24; // the daemon answers 32 at a time; the rest of them is for the caller's batch
+export const REQUESTS_AT_A_TIME = 24; // the daemon answers 32 at a time; the rest are for the caller's batch
 
 /** What the daemon, or the way to it, answered instead of a result. `message` is a sentence for people. */
 export class HubError extends Error {
@@ -49,21 +49,21 @@ export class HubError extends Error {
  * @property {() => Promise<{url: string, ticket: string}>} ticket gets a fresh ticket, or throws a HubError
  * @property {string[]} topics what to subscribe to
  * @property {{name: string, version: string}} [client] who is calling
- * @property {number} [gaugeHz] live figures at most so often a second
- * @property {(snapshot: {campaigns: any[]}) => void} [onSnapshot] the state from which the events go on
+ * @property {number} [gaugeHz] live figures at most this many times a second
+ * @property {(snapshot: {campaigns: any[]}) => void} [onSnapshot] the state that the events continue from
  * @property {(event: HubEvent) => void} [onEvent]
  * @property {(hello: any) => void | Promise<void>} [onConnected] after each (re)connection, before its events
  * @property {(status: Status) => void} [onStatus]
- * @property {any} [Socket] a WebSocket class, where the platform's is not to be used
+ * @property {any} [Socket] a WebSocket class to use instead of the platform's
  */
 
 export class HubClient {
   /** @param {Options} options */
   constructor(options) {
     this.options = options;
-    /** @type {{epoch: number, seq: number} | null} where to go on after an interruption */
+    /** @type {{epoch: number, seq: number} | null} where to continue after an interruption */
     this.cursor = null;
-    /** @type {any} what the daemon said of itself */
+    /** @type {any} what the daemon said about itself */
     this.hello = null;
     /** @type {WebSocket | null} */
     this.socket = null;
@@ -109,7 +109,7 @@ export class HubClient {
    * @returns {Promise<any>} its result; rejects with a HubError
    */
   async call(method, params = {}) {
-    // A connection that is just being made is waited for, once.
+    // Wait, once, for a connection that is just being made.
     if (!this.live && this.socket) await new Promise((resolve) => this.opening.push(() => resolve(undefined)));
     if (!this.live) throw disconnected();
     if (this.inFlight >= REQUESTS_AT_A_TIME) {

@@ -1,7 +1,7 @@
 /** Notifications of the desktop by the browser, where hubview itself has no program for them. */
 
 /**
- * What is told of an event, if anything: a notification that nobody sees arrive on the page.
+ * What to show for an event, if anything: a notification that nobody sees arrive on the page.
  * @param {import('./client.js').HubEvent} event
  * @param {{notifies: boolean, seen: boolean, permission: string}} how `notifies`: hubview does it;
  *   `seen`: somebody looks at the page

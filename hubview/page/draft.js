@@ -111,7 +111,7 @@ export function missing(draft) {
  */
 export function save(app) {
   const { page } = app.state;
-  // One after the other: each is made on the revision that the one before has left.
+  // One at a time: each is based on the revision that the one before it left.
   page.saving = (page.saving ?? Promise.resolve()).then(() => saveNow(app, page));
   return page.saving;
 }

@@ -20,7 +20,7 @@ export function plural(value, one, many = `${one}s`) {
   return `${count(value)} ${value === 1 ? one : many}`;
 }
 
-/** @param {number} value messages per second, as short as it stays true */
+/** @param {number} value messages per second, as short as accuracy allows */
 export function rate(value) {
   if (!value) return '-';
   if (value >= 10) return `${count(Math.round(value))}/s`;
@@ -28,7 +28,7 @@ export function rate(value) {
 }
 
 /**
- * A share in percent, where nothing that is there looks like nothing and nothing that is open like all.
+ * A share in percent: what is there never looks like nothing, and what is incomplete never like all.
  * @param {number} part
  * @param {number} whole
  */
@@ -54,7 +54,7 @@ export function span(seconds) {
 }
 
 /**
- * A point in time as short as it stays clear: the clock today, else the day, too.
+ * A point in time, as short as clarity allows: the time if it is today, else the day, too.
  * @param {string | number | null | undefined} at RFC 3339 or milliseconds
  * @param {number} now milliseconds
  * @param {{seconds?: boolean, zone?: string}} [how]

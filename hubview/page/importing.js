@@ -53,7 +53,7 @@ export async function columns(app) {
  */
 export async function send(app, trial) {
   const { page } = app.state;
-  const run = (page.run = (page.run ?? 0) + 1); // a newer trial takes the place of this one
+  const run = (page.run = (page.run ?? 0) + 1); // a newer trial replaces this one
   const keys = page.columns.map((/** @type {any} */ each) => each.key);
   const importId = crypto.randomUUID();
   const sum = { rows: 0, imported: 0, updated: 0, unchanged: 0, duplicates: 0, invalid: 0, faults: 0 };

@@ -18,7 +18,7 @@ export const ORDER = [
 ];
 /** States after which nothing more happens by itself. */
 export const FINISHED = ['completed', 'stopped', 'failed'];
-const SMALLEST = 1.1; // per cent of a bar: what is not 0 is seen
+const SMALLEST = 1.1; // per cent of a bar, so that whatever is not 0 is visible
 
 /** @type {Record<string, import('./icons.js').IconName>} */
 const SHAPES = {
@@ -94,7 +94,7 @@ export function widthClass(total) {
 }
 
 /**
- * The figures under a bar. They drop out whole from the end where they do not fit; what remains always stays.
+ * The figures under a bar. Where they do not fit, whole ones drop out from the end; what is pending always stays.
  * @param {Record<string, number>} counts
  * @param {string} campaignState
  */

@@ -1,6 +1,6 @@
 /**
- * A long list of which only the part in view is held. A page is fetched when it comes into view: from the end of the
- * nearest page before it that is known, so a far jump is one question. The pages farthest from view are dropped.
+ * A long list of which only the part in view is held. A page is fetched when it comes into view, counted from the end
+ * of the nearest known page before it, so a far jump is one request. The pages farthest from view are dropped.
  */
 
 export const ROW = 34; // pixels
@@ -23,7 +23,7 @@ export class Rows {
     this.changed = changed;
     /** @type {Map<number, any[]>} */
     this.pages = new Map();
-    /** @type {Map<number, any>} where the known pages begin: a number each, for those that were looked at */
+    /** @type {Map<number, any>} the cursors at which pages begin, by number, as far as they are known */
     this.cursors = new Map([[0, 0]]);
     this.complete = false;
     this.first = 0; // the pages that are wanted, from this one to ...
@@ -32,7 +32,7 @@ export class Rows {
     this.reading = null;
     /** @type {any} */
     this.error = null;
-    this.failed = ''; // the pages that were wanted when it failed
+    this.failed = ''; // the pages that were wanted when fetching failed
   }
 
   /** @param {number} index */
@@ -41,7 +41,7 @@ export class Rows {
   }
 
   /**
-   * See to it that these rows are there, soon.
+   * Make sure that these rows will be there soon.
    * @param {number} from
    * @param {number} to
    */
@@ -49,7 +49,7 @@ export class Rows {
     this.last = Math.floor(Math.max(0, Math.min(to, this.total - 1)) / PAGE_ROWS);
     this.first = Math.min(this.last, Math.floor(from / PAGE_ROWS));
     const asked = `${this.first} ${this.last}`;
-    if (asked === this.failed || this.#missing() === null) return; // a look elsewhere tries again
+    if (asked === this.failed || this.#missing() === null) return; // it is tried again when other pages are wanted
     this.failed = '';
     this.reading ??= this.#read();
   }
@@ -81,7 +81,7 @@ export class Rows {
    */
   #take(page, known, rows, next) {
     if (!rows.length && page > known) {
-      // The list has become shorter than it was: look for its end half-way.
+      // The list has become shorter: look for its end half-way.
       this.total = (known + Math.ceil((page - known) / 2)) * PAGE_ROWS;
       this.want(this.first * PAGE_ROWS, this.last * PAGE_ROWS);
       return;

@@ -31,7 +31,7 @@ export async function save(app, wanted) {
 }
 
 /**
- * Rows as CSV that a spreadsheet opens safely: as hubctl, a cell that it would run as a formula gets an apostrophe.
+ * Rows as CSV that a spreadsheet opens safely: as in hubctl, a cell that it would run as a formula gets an apostrophe.
  * @param {unknown[][]} rows
  */
 export function csv(rows) {

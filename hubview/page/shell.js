@@ -108,7 +108,7 @@ function short(where) {
 }
 
 /**
- * The connection is lost: what is shown is old, why, and when it is tried again.
+ * The connection is lost: why, since when the page is out of date, and when it is tried again.
  * @param {any} app
  * @param {number} now
  */

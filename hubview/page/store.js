@@ -8,7 +8,7 @@ import { count } from './format.js';
  *
  * @typedef {object} State
  * @property {{state: 'connecting' | 'live' | 'lost', error?: any, retryAt?: number, lastLive?: number, starting?: boolean}} link
- * @property {any} hello what the daemon said of itself
+ * @property {any} hello what the daemon said about itself
  * @property {string} where which daemon, and why this one
  * @property {Map<string, Campaign>} campaigns
  * @property {Set<string>} archived
@@ -36,9 +36,9 @@ import { count } from './format.js';
  * @typedef {{at: number, rate: number | null}[]} Samples
  */
 
-export const SAMPLE_SECONDS = 2; // one sample of a rate for so long
+export const SAMPLE_SECONDS = 2; // between two samples of a rate
 export const KEPT_SAMPLES = 300; // ten minutes
-const GAP_SECONDS = 10; // without a figure for so long the rate is not known
+const GAP_SECONDS = 10; // after this long without a figure, the rate is unknown
 
 /** Events after which the figures of a campaign are asked for, because they carry only a part of them. */
 const TOUCHES = /^(campaign\.(?!progress|deleted|archived)|delivery\.|list\.|contacts?\.)/;
@@ -109,7 +109,7 @@ export function takeOne(state, view, now) {
 }
 
 /**
- * An event: changes the state, and says which campaigns have to be asked for.
+ * Take an event: change the state, and return the campaigns that have to be asked for.
  * @param {State} state
  * @param {HubEvent} event
  * @param {number} now milliseconds
@@ -141,7 +141,7 @@ export function takeEvent(state, event, now) {
 }
 
 /**
- * Remember the rate of a running campaign, one figure for SAMPLE_SECONDS.
+ * Remember the rate of a running campaign, one figure every SAMPLE_SECONDS.
  * @param {State} state
  * @param {Campaign} view
  * @param {number} now
@@ -158,7 +158,7 @@ function sample(state, view, now) {
 }
 
 /**
- * The campaigns that are shown on the board, running ones first, then what is newest.
+ * The campaigns that are shown on the board, running ones first, then the newest.
  * @param {State} state
  */
 export function board(state) {
@@ -209,7 +209,7 @@ export function needs(state) {
   return found;
 }
 
-/** Why a campaign is paused, in words; "" when somebody just paused it. @param {Campaign} view */
+/** Why a campaign is paused, in words; "" when a person simply paused it. @param {Campaign} view */
 export function pauseWords(view) {
   if (view.reason !== 'limit') return view.reason;
   return `the first ${count(view.counts.total - view.counts.pending - view.counts.deferred)} were sent`;

@@ -1,6 +1,6 @@
 /** A campaign as its file: TOML 1.0. Only what is set is written, so that the file says what was chosen. */
 
-const FILES = ['attachments', 'inline']; // by their names: they lie beside the file
+const FILES = ['attachments', 'inline']; // only their names: they are beside the file
 
 /** @param {Record<string, any>} spec as campaign.get shows it */
 export function toToml(spec) {
@@ -48,8 +48,8 @@ function text(value) {
 }
 
 /**
- * A text of several lines. A carriage return would be taken for the end of a line; a quotation mark by itself stays
- * as it is, three of them would end the text.
+ * A text of several lines. A carriage return would be taken for the end of a line; a single quotation mark stays as
+ * it is, but three of them would end the text.
  * @param {string} value
  */
 function lines(value) {

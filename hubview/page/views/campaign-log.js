@@ -6,8 +6,8 @@ import { icon } from '../icons.js';
 import { empty, loading } from '../parts.js';
 
 const PAGE = 1000;
-const KEPT = 5000; // events that are held at once, the newest
-const RECENT = 20_000; // of the daemon's newest events those of this campaign are shown at first
+const KEPT = 5000; // events held at once, the newest ones
+const RECENT = 20_000; // of this many newest events of the daemon, those of this campaign are shown at first
 
 /**
  * Read what is new; at first the newest of the daemon's events, or all when this campaign has none among those.

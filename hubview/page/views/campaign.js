@@ -60,14 +60,14 @@ export const campaignPage = {
       if (tabOf(route) === 'overview') keepToday(app, event.data.campaign);
       return;
     }
-    page.stale = true; // what was fetched for a tab is no longer all there is
+    page.stale = true; // what was fetched for a tab is no longer complete
     if (/^campaign\.(applied|occurrence|state|joined)$/.test(event.type)) soon(app, page);
   },
   drawn: scrolled,
 };
 
 /**
- * Fetch the page again soon: several changes are one question.
+ * Fetch the page again soon: one request for several changes.
  * @param {any} app
  * @param {any} page
  */
@@ -171,7 +171,7 @@ function sentenceOf(view, words) {
 }
 
 /**
- * At most three, the first one is what one would do next.
+ * At most three; the first is what one would do next.
  * @param {any} app
  * @param {any} view
  */
@@ -217,7 +217,7 @@ function actions(app, view) {
 }
 
 /**
- * What one does seldom.
+ * Actions that are seldom needed.
  * @param {any} app
  * @param {any} view
  */

@@ -1,4 +1,4 @@
-/** Contacts and lists: who there is, on which list, and what is known of them. */
+/** Contacts and lists: who there is, on which list, and what is known about them. */
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { change } from '../actions.js';

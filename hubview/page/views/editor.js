@@ -1,4 +1,4 @@
-/** The editor of a text: each line about which something was found is marked, and what was found stands below. */
+/** The editor of a text: each line with a finding is marked, and the findings stand below. */
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { findingsIn, spanOfLine } from '../findings.js';

@@ -1,11 +1,11 @@
-/** Nothing is there yet: the way to a first campaign. */
+/** While nothing is there yet: the way to a first campaign. */
 
 import { html } from '../vendor/lit-html/lit-html.js';
 import { icon } from '../icons.js';
 import { empty } from '../parts.js';
 import { mayChange } from '../store.js';
 
-/** Nothing is there yet: the three steps to a first campaign. @param {any} app */
+/** While nothing is there yet: the three steps to a first campaign. @param {any} app */
 export function first(app) {
   if (!mayChange(app.state))
     return empty('There are no campaigns yet', 'They appear here as soon as somebody makes one.');

@@ -94,7 +94,7 @@ function jobs(app, running, now) {
   </section>`;
 }
 
-/** Deliveries about which nothing more is done. @param {Record<string, number>} counts */
+/** Deliveries for which nothing more is done. @param {Record<string, number>} counts */
 export function settled(counts) {
   return counts.total - counts.pending - counts.deferred - counts.sending;
 }

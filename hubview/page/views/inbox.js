@@ -38,7 +38,7 @@ export const inboxPage = {
   event: (app, { type }) => {
     const { page } = app.state;
     if (!COMES_BACK.test(type) || page.loading) return;
-    page.loading = true; // a hundred that came back together are one question
+    page.loading = true; // one request for a hundred that came back together
     setTimeout(() => page === app.state.page && app.attempt(() => load(app)), 500);
   },
 };

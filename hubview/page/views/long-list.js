@@ -1,4 +1,4 @@
-/** A table of any length: only the rows in view are drawn and held, and any of them is reached by its number. */
+/** A table of any length: only the rows in view are drawn and held, and any row can be reached by its number. */
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { repeat } from '../vendor/lit-html/directives/repeat.js';

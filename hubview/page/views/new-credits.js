@@ -53,7 +53,7 @@ export function reserves({ account, needed, held, available, missing }, joining 
 }
 
 /**
- * Too few: so many are missing, and the way to have them.
+ * Too few credits: how many are missing, and how to get them.
  * @param {any} app
  * @param {any} need
  */
@@ -78,10 +78,10 @@ function shortfall(app, { account, missing }) {
 }
 
 /**
- * The lines about credits of what will happen.
+ * The lines about credits in what will happen.
  * @param {any} check as campaign.check answers
  * @param {string} how it is started
- * @param {number} people who get it in the first part, which of email is so many credits
+ * @param {number} people in the first part, who cost as many credits by email
  * @returns {[string, string][]}
  */
 export function creditRows({ credits, channel }, how, people) {

@@ -65,12 +65,12 @@ export function message(app) {
     </div>`;
 }
 
-/** What the third tab has. @param {any} draft */
+/** What is under the third tab. @param {any} draft */
 function moreWords({ kind }) {
   return kind === 'marketing' ? 'Unsubscribe, attachments' : 'Attachments and more';
 }
 
-/** What mends a preview that cannot be made, in the words of this form. @param {any} page */
+/** How to fix a preview that cannot be made, in the words of this form. @param {any} page */
 function remedy({ draft, previewError }) {
   if (!previewError) return undefined;
   if (!draft.lists.length) return 'Choose who gets it in the first step, or name a contact here.';

@@ -116,7 +116,7 @@ export function inWindow(problem) {
 const UNSUBSCRIBE = 'say where people unsubscribe';
 
 /**
- * To the field that mends it: who gets it and through whom is in the first step.
+ * Go to the field that fixes it: who gets it and through whom is in the first step.
  * @param {any} app
  * @param {string} risk "" for what cannot be left as it is
  * @param {string} problem

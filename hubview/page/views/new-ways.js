@@ -62,7 +62,7 @@ export function ways(app) {
 }
 
 /**
- * Another way: what only the former one needs is taken out of the draft.
+ * Choose another way: what only the previous one needs is removed from the draft.
  * @param {any} app
  * @param {string} how
  */
@@ -86,7 +86,7 @@ async function choose(app, how) {
 }
 
 /**
- * Save, and look again what would happen.
+ * Save, and check again what would happen.
  * @param {any} app
  */
 export async function checkAgain(app) {
@@ -110,7 +110,7 @@ function later(app) {
   </div>`;
 }
 
-/** A point in time as the field for one wants it, in this computer's time zone. @param {string} [at] */
+/** A point in time as an input field takes it, in this computer's time zone. @param {string} [at] */
 export function localTime(at) {
   const date = new Date(at ?? '');
   if (Number.isNaN(date.getTime())) return '';
@@ -145,7 +145,7 @@ function repeat(app) {
 }
 
 /**
- * Save when it repeats, in this computer's time zone; "" for no more. The check then knows the next times.
+ * Save when it repeats, in this computer's time zone; "" to stop repeating. The check then knows the next times.
  * @param {any} app
  * @param {string} every
  */

@@ -36,7 +36,7 @@ export function applies(kind, answers, { only_with: condition }) {
  * What is handed over: only the answers to the questions of this kind that apply, and each secret on a line.
  * @param {Kind} kind
  * @param {Record<string, string>} answers
- * @param {Record<string, string> | null} [before] the values of an account that is changed: only others are handed over
+ * @param {Record<string, string> | null} [before] the values before a change: only what differs is handed over
  */
 export function accountOf(kind, answers, before = null) {
   /** @type {Record<string, string>} */

@@ -41,7 +41,7 @@ async function load(app) {
 }
 
 /**
- * What is asked for: a span of its table, with its dates.
+ * The span to ask for, from the table of spans, with its dates.
  * @param {string} name
  * @param {Date} now in this computer's time zone
  */
@@ -55,7 +55,7 @@ export function stretch(name, now) {
 }
 
 /**
- * What is saved of what is shown.
+ * What to save of the report that is shown.
  * @param {string} span
  * @param {string} label
  * @returns {import('../saving.js').Wanted}

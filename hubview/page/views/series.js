@@ -6,7 +6,7 @@ import { count, sentence, span, time, words } from '../format.js';
 import { bar, figures, loading, state as stateMark, unknown } from '../parts.js';
 import { address } from '../router.js';
 
-const TODAY = 1000; // milliseconds in which what was sent is collected before today's figure is asked for
+const TODAY = 1000; // milliseconds in which sends are collected before today's figure is asked for
 const DAYS =
   /\b(monday|tuesday|wednesday|thursday|friday|saturday|sunday|january|february|march|april|may|june|july|august|september|october|november|december)\b/gi;
 const CLOCK = / (\d{1,2}(?::\d\d)?(?: ?[ap]m)?)$/i;
@@ -208,7 +208,7 @@ export async function loadToday(app, name) {
 }
 
 /**
- * More was sent by a triggered campaign: what was sent today is asked for again, not more often than needed.
+ * A triggered campaign has sent more: ask for today's figure again, but no more often than needed.
  * @param {any} app
  * @param {any} view as it is now
  */
@@ -224,7 +224,7 @@ export function keepToday(app, view) {
 }
 
 /**
- * Ask before a campaign is repeated no more.
+ * Ask before a campaign stops repeating.
  * @param {any} app
  * @param {string} name
  */

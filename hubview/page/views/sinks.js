@@ -110,9 +110,9 @@ export function sinkRow(app, each, now) {
 }
 
 /**
- * How far it is behind. Figures are told from time to time, so events that have happened since are no lag.
+ * How far it is behind. Figures are sent at intervals, so events that have happened since are no lag.
  * @param {{behind: number, content: string, state: string}} sink
- * @param {string} [every] how often figures are told
+ * @param {string} [every] how often figures are sent
  */
 export function lag({ behind, content, state }, every = '') {
   if (state === 'ready' && content !== 'events') return every ? `every ${every}` : '';
@@ -120,7 +120,7 @@ export function lag({ behind, content, state }, every = '') {
 }
 
 /**
- * Where it is told.
+ * Where it sends to.
  * @param {string} type
  * @param {Record<string, any>} settings its table in hubd.toml
  */

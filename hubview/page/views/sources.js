@@ -155,7 +155,7 @@ export function sourceRow(app, each, now) {
 }
 
 /**
- * What it told since the daemon was started.
+ * What it has reported since the daemon was started.
  * @param {{items: Record<string, number>, unmatched: number, unreadable: number}} source
  */
 export function booked({ items, unmatched, unreadable }) {
