@@ -1,4 +1,4 @@
-"""The campaigns that are being watched: what was last told of them, and what is worth a line. Pure."""
+"""The campaigns that are being watched: the last that is known of them, and what is worth a line. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ORDER = ("running", "paused", "scheduled", "failed", "stopped", "completed", "d
 
 
 class Board:
-    """The campaigns being watched, as last told, and what is worth a line."""
+    """The campaigns being watched, as last known, and what is worth a line."""
 
     def __init__(self) -> None:
         self.views: dict[str, r.CampaignView] = {}
@@ -81,7 +81,7 @@ def progress_line(view: r.CampaignView) -> str:
 
 
 def outcome(view: r.CampaignView, wanted: frozenset[str]) -> Exit | None:
-    """Whether `wanted` was reached or no longer can be; None to continue waiting."""
+    """DONE when a state of `wanted` is reached, FAILED when none can be any longer, None to keep waiting."""
     if view["state"] in wanted:
         return Exit.DONE
     return Exit.FAILED if view["state"] in FINISHED else None

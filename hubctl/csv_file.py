@@ -34,7 +34,7 @@ from hubctl.exits import Refused
 CELL_LIMIT = 65_536  #: characters kept of one cell; a longer one makes its row a bad row
 LINES_LIMIT = 1_000  #: lines one quoted cell may span; more means that its quote was never closed
 COLUMNS_LIMIT = 10_000  #: columns that the daemon is asked about at once
-_BLOCK = CELL_LIMIT // 2  #: characters of a block, which then goes on to the end of its last line ...
+_BLOCK = CELL_LIMIT // 2  #: characters of a block, which then extends to the end of its last line ...
 _CHUNK = CELL_LIMIT  #: ... but by at most this many, so that a line without an end costs no memory
 _DELIMITERS = ",;\t|"
 _SEP_LINE = re.compile(r'"?sep=(?P<one>.)"?(?P=one)*\n?', re.IGNORECASE)

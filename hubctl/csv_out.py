@@ -16,7 +16,7 @@ _RISKY = ("=", "+", "-", "@", "\t", "\r", "\0")
 
 
 def guarded(cell: str) -> str:
-    """The cell as it may stand in a file that a spreadsheet opens."""
+    """The cell in a form that is safe in a file that a spreadsheet opens."""
     return "'" + cell if cell.lstrip("'").startswith(_RISKY) else cell
 
 

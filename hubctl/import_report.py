@@ -30,7 +30,7 @@ Json = dict[str, Any]
 
 
 class Rejects:
-    """A CSV file with the refused rows as they were, each preceded by its line and the problem.
+    """A CSV file with the refused rows as they were, each preceded by its line number and the problem.
 
     Raises Refused when it cannot be written, now or later.
     """

@@ -119,7 +119,7 @@ async def read_pages(
     entries: Callable[[A], Sequence[R]],
     limit: int | None = None,
 ) -> None:
-    """Read a listing to its end, or up to `limit` entries; the next page is requested before `take` gets one.
+    """Read a listing to its end or to `limit` entries, requesting a page before `take` gets the previous one.
 
     Args:
         ask: Requests so many entries after the `next` of a page, or from the first one if that is None, and

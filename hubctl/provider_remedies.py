@@ -1,5 +1,5 @@
 """What can be tried when a new mail server does not work as it was described: it has no encryption, or a
-certificate of its own. Asked on a terminal; elsewhere told, with the options for another try.
+certificate of its own. Asked on a terminal; elsewhere printed, with the options for another try.
 """
 
 from __future__ import annotations

@@ -419,7 +419,7 @@ def connections(view: ProviderStatus) -> object:
 
 
 def rates(value: object) -> str:
-    """A rate as the daemon tells it: nothing, one word or several."""
+    """A rate as the daemon gives it: nothing, one word or several."""
     if isinstance(value, list | tuple):
         return ", ".join(str(each) for each in value)
     return str(value or "")

@@ -14,7 +14,7 @@ _KNOWN = frozenset({"name", "campaign", "campaign_id"})
 
 def event(row: View) -> str:
     """An event on one line: when, its number, its type, whom it is about, what it says."""
-    if row["type"] == "gap":  # told in words already
+    if row["type"] == "gap":  # reported in words already
         return f"... {row['after']} to {row['next'] - 1} are missing"
     data = row.get("data") or {}
     about = row.get("campaign") or data.get("name") or data.get("campaign") or ""

@@ -110,7 +110,7 @@ def enabled_links(file: UnitFile) -> list[Path]:
 
 
 def system_data(root: Path = Path("/")) -> list[Kept]:
-    """What below `root` belongs to the users of a system service, as far as it exists."""
+    """The data and settings of a system service below `root`, as far as they exist."""
     return [
         Kept(path=path, what=what)
         for pattern, what in _DATA_SYSTEM.items()
@@ -119,7 +119,7 @@ def system_data(root: Path = Path("/")) -> list[Kept]:
 
 
 def user_data(environ: Mapping[str, str]) -> list[Kept]:
-    """What belongs to the user of a user service, as far as it exists."""
+    """The data and settings of the service of one user, as far as they exist."""
     data = [
         Kept(path=_base_folder(environ, variable, below_home) / name, what=what)
         for variable, (below_home, name, what) in _DATA_USER.items()

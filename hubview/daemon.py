@@ -21,7 +21,7 @@ from hubd.wire import methods as m
 T = TypeVar("T")
 START_SECONDS = 20.0  #: until a daemon that was started has to answer
 LOOK_SECONDS = 0.1  #: between two checks whether it does
-NOT_RUNNING = ("socket_missing", "refused")  #: the errors by which a daemon that does not run is known
+NOT_RUNNING = ("socket_missing", "refused")  #: the error codes of a daemon that does not run
 
 
 class Daemon:
@@ -74,7 +74,7 @@ class Daemon:
         try:
             if log is not None:
                 log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # A pipe would fill up one day, or broken when this program ends, and then hubd could not log.
+            # A pipe would fill up one day, or break when this program ends, and then hubd could not log.
             with open(log or os.devnull, "wb", opener=_private) as written:
                 process = subprocess.Popen(  # noqa: S603 - a command of ours
                     command,

@@ -1,6 +1,6 @@
 """Whether hubd starts when this user logs in: the user's service of systemd, which hubctl installs.
 
-The service is enabled, not started: a daemon that runs already goes on, and from the next login the service
+The service is enabled, not started: a daemon that runs already continues, and from the next login the service
 takes its place.
 """
 

@@ -1,4 +1,4 @@
-"""Desktop notifications: a campaign has ended or something needs a person, and nobody may see the window."""
+"""Desktop notifications: a campaign has ended or something needs a person, while nobody may be watching."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Saving figures, recipients and contacts as CSV: what `hubctl` writes, in a file that the person chooses.
 
 A window asks for the place itself, because not every web view can download; a browser fetches the file. It is
-complete before it is handed over: an error is told instead of a part that looks like all of it.
+complete before it is handed over: an error is reported instead of a part that looks like all of it.
 """
 
 from __future__ import annotations

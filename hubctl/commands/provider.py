@@ -306,7 +306,7 @@ def _not_in_the_file(config: ConfigResult, file: ConfigFile, name: str) -> HubEr
 
 
 def _blast(app: App, name: str) -> str:
-    """The question, with the campaigns that it stops."""
+    """The question whether to remove it, with the campaigns that this stops."""
     views = app.call(m.CAMPAIGN_LIST)["campaigns"]  # without those that have ended
     users = [each["name"] for each in views if each["provider"] == name and each["state"] != "draft"]
     cannot = f"; {_used_by(users, 'could then not continue')}" if users else ""

@@ -83,7 +83,7 @@ function sum(views, number) {
 }
 
 /**
- * Those of the campaigns that it can be done to.
+ * The campaigns to which it can be done.
  * @param {Verb} verb
  * @param {any[]} views
  */

@@ -9,7 +9,7 @@ import { failure } from './parts.js';
  * @property {'ask'} kind
  * @property {string} title a question with the name in it
  * @property {unknown} [words]
- * @property {[string, string][]} [blast] numbers, and what happens to so many
+ * @property {[string, string][]} [blast] numbers, and what happens to that many
  * @property {unknown} [body] further controls
  * @property {string} button what it does, and to how many
  * @property {boolean} [danger] whether something is lost: then Cancel has the focus

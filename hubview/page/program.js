@@ -3,7 +3,7 @@
 import { HubError } from './client.js';
 
 export class Program {
-  /** @param {string} key what shows that this page was opened by it */
+  /** @param {string} key what shows that it opened this page */
   constructor(key) {
     this.key = key;
   }

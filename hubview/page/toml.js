@@ -48,7 +48,7 @@ function text(value) {
 }
 
 /**
- * A text of several lines. A carriage return would be taken for the end of a line; a single quotation mark stays as
+ * A text of several lines. A carriage return would be taken for the end of a line; a lone quotation mark stays as
  * it is, but three of them would end the text.
  * @param {string} value
  */

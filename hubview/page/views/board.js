@@ -1,4 +1,4 @@
-/** Every campaign with its state and figures: filtered, chosen, and what is done to several of them. */
+/** Every campaign with its state and figures: filtered, chosen, and what can be done to several at once. */
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { repeat } from '../vendor/lit-html/directives/repeat.js';

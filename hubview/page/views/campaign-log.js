@@ -7,7 +7,7 @@ import { empty, loading } from '../parts.js';
 
 const PAGE = 1000;
 const KEPT = 5000; // events held at once, the newest ones
-const RECENT = 20_000; // of this many newest events of the daemon, those of this campaign are shown at first
+const RECENT = 20_000; // at first, only this campaign's events among this many newest ones of the daemon
 
 /**
  * Read what is new; at first the newest of the daemon's events, or all when this campaign has none among those.

@@ -78,7 +78,7 @@ function shortfall(app, { account, missing }) {
 }
 
 /**
- * The lines about credits in what will happen.
+ * The lines about credits in the summary of what will happen.
  * @param {any} check as campaign.check answers
  * @param {string} how it is started
  * @param {number} people in the first part, who cost as many credits by email

@@ -65,7 +65,7 @@ export function message(app) {
     </div>`;
 }
 
-/** What is under the third tab. @param {any} draft */
+/** The title of the third tab. @param {any} draft */
 function moreWords({ kind }) {
   return kind === 'marketing' ? 'Unsubscribe, attachments' : 'Attachments and more';
 }
