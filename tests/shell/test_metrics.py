@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from hubd.core.model import DeliveryState
 from tests.shell.open_hub import PERSONAL, Served
 
 SPEC = PERSONAL
+PROTOCOL = Path(__file__).resolve().parents[2] / "docs" / "protocol.md"
 
 
 class Figures:
@@ -181,6 +184,14 @@ async def test_a_campaign_and_its_provider_in_figures(hub: Client) -> None:
     assert found.value("messagehub_free_room_bytes") > 0
     assert found.value("messagehub_database_trouble") == 0
     assert found.value("messagehub_events_total") > 3
+
+
+async def test_the_table_of_the_documentation_has_every_figure_and_no_other(hub: Client) -> None:
+    endings = {"counter": "_total", "info": "_info"}
+    found = (await figures(hub)).families.values()
+    rows = [line for line in PROTOCOL.read_text().splitlines() if line.startswith("| `messagehub_")]
+    documented = [name for row in rows for name in re.findall(r"`(messagehub_\w+)`", row)]
+    assert sorted(documented) == sorted(each.name + endings.get(each.type, "") for each in found)
 
 
 async def test_what_is_archived_is_not_told(hub: Client) -> None:
