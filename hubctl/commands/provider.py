@@ -265,9 +265,9 @@ def remove(app: App, name: str, dry_run: bool) -> None:
         raise _not_in_the_file(config, file, name)
     text = without_provider(file.text, name)
     if dry_run:
-        show_dry_run(app, {"name": name, "file": str(file.path)}, f"would {_blast(app, name)}")
+        show_dry_run(app, {"name": name, "file": str(file.path)}, f"would {_removal(app, name)}")
         return
-    app.confirm(_blast(app, name), needed=True)
+    app.confirm(_removal(app, name), needed=True)
     applied, _ = take_over(app, file, text)
     forgotten = _forget(app, file, name, section)
     answer = {"name": name, "changed": True, "file": str(file.path), "secret_removed": forgotten}
@@ -305,7 +305,7 @@ def _not_in_the_file(config: ConfigResult, file: ConfigFile, name: str) -> HubEr
     return NotFound(f"there is no provider {name}", code="provider_not_found", hint="hubctl provider list")
 
 
-def _blast(app: App, name: str) -> str:
+def _removal(app: App, name: str) -> str:
     """The question whether to remove it, with the campaigns that this stops."""
     views = app.call(m.CAMPAIGN_LIST)["campaigns"]  # without those that have ended
     users = [each["name"] for each in views if each["provider"] == name and each["state"] != "draft"]

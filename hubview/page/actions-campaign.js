@@ -80,7 +80,7 @@ export function askDelete(app, name) {
     words: total
       ? 'Everything recorded about it is deleted: who got it, what was said, why it failed. Archiving only hides it.'
       : 'Nobody has received it yet. Your contacts are kept.',
-    blast: total ? [[count(total), 'recipients with their history are deleted for good']] : [],
+    effects: total ? [[count(total), 'recipients with their history are deleted for good']] : [],
     button: total ? `Delete the history of ${peopleWord(total)}` : 'Delete the draft',
     act: async () => {
       await change(app, 'campaign.delete', { name });

@@ -23,7 +23,7 @@ export async function askRetry(app, name, kind) {
   app.ask({
     kind: 'ask',
     title: `Retry ${plural(number(), 'failure')} of ${name}?`,
-    get blast() {
+    get effects() {
       return [
         [count(number()), `people ${CLASSES[kind]} get another attempt`],
         ['0', 'people can get it twice: all of these were certainly refused'],

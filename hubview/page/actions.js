@@ -53,7 +53,7 @@ export function askStop(app, name) {
       view().state === 'scheduled'
         ? 'It will not start by itself. You can start it later.'
         : 'You can start it again later; it continues with the remaining recipients. If you only need a moment, pause it.',
-    get blast() {
+    get effects() {
       const { counts } = view();
       return [
         [
@@ -111,7 +111,7 @@ export async function askStart(app, name, { limit = null, at, then } = {}) {
       if (waits()) return `Everybody who is added to ${trigger} from now on gets it, once. Those already on it do not.`;
       return own.would.remaining ? nothing : 'Nobody is left who could get this message.';
     },
-    get blast() {
+    get effects() {
       const { would } = own;
       if (waits()) return [];
       if (would.upcoming?.length) return times(would);

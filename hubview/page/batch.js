@@ -17,7 +17,7 @@ import { FINISHED, peopleWord, state as stateMark } from './parts.js';
  */
 
 /**
- * @type {Record<Verb, {words: string, done: string, states: string[], danger?: boolean, button: (n: string, people: string) => string, people: (view: any) => number, blast: (views: any[], people: number) => [string, string][]}>}
+ * @type {Record<Verb, {words: string, done: string, states: string[], danger?: boolean, button: (n: string, people: string) => string, people: (view: any) => number, effects: (views: any[], people: number) => [string, string][]}>}
  */
 export const VERBS = {
   start: {
@@ -25,7 +25,7 @@ export const VERBS = {
     done: 'started',
     states: ['draft', 'stopped', 'failed'],
     people: () => 0, // asked for: it depends on the lists
-    blast: (_views, people) => [[count(people), 'messages are sent, beginning now']],
+    effects: (_views, people) => [[count(people), 'messages are sent, beginning now']],
     button: (n, people) => `Start ${n} for ${people}`,
   },
   pause: {
@@ -33,7 +33,7 @@ export const VERBS = {
     done: 'paused',
     states: ['running'],
     people: waiting,
-    blast: (views, people) => [
+    effects: (views, people) => [
       [count(people), 'people wait until you resume'],
       [count(sum(views, (view) => view.counts.sending)), 'messages are being sent now and will finish'],
     ],
@@ -44,7 +44,7 @@ export const VERBS = {
     done: 'resumed',
     states: ['paused'],
     people: waiting,
-    blast: (_views, people) => [[count(people), 'people who wait get the message, beginning now']],
+    effects: (_views, people) => [[count(people), 'people who wait get the message, beginning now']],
     button: (n, people) => `Resume ${n} for ${people}`,
   },
   stop: {
@@ -53,7 +53,7 @@ export const VERBS = {
     states: ['running', 'paused', 'scheduled'],
     danger: true,
     people: waiting,
-    blast: (views, people) => [
+    effects: (views, people) => [
       [count(people), 'people will not get the message'],
       [count(sum(views, (view) => view.counts.sending)), 'messages are being sent now and will finish'],
       [count(sum(views, (view) => view.counts.sent + view.counts.delivered)), 'already have it; that cannot be undone'],
@@ -66,7 +66,7 @@ export const VERBS = {
     states: ['draft', ...FINISHED],
     danger: true,
     people: (view) => view.counts.total,
-    blast: (_views, people) =>
+    effects: (_views, people) =>
       people
         ? [[count(people), 'recipients with their history are deleted for good']]
         : [['0', 'people got any of them']],
@@ -120,9 +120,9 @@ export async function askBatch(app, verb, names) {
         ? `${plural(left, 'campaign')} will be left as ${left === 1 ? 'it is' : 'they are'}.`
         : nothing;
     },
-    get blast() {
+    get effects() {
       if (dialog.done || dialog.busy) return [];
-      return how.blast(
+      return how.effects(
         meant()
           .map((row) => view(row.name))
           .filter(Boolean),

@@ -9,7 +9,7 @@ import { failure } from './parts.js';
  * @property {'ask'} kind
  * @property {string} title a question with the name in it
  * @property {unknown} [words]
- * @property {[string, string][]} [blast] numbers, and what happens to that many
+ * @property {[string, string][]} [effects] numbers, and what happens to that many
  * @property {unknown} [body] further controls
  * @property {string} button what it does, and to how many
  * @property {boolean} [danger] whether something is lost: then Cancel has the focus
@@ -64,9 +64,9 @@ function question(app, dialog) {
       ${dialog.words ? html`<p class="t2 dialog-words">${dialog.words}</p>` : nothing}
     </div>
     ${
-      dialog.blast?.length
-        ? html`<dl class="blast">
-            ${dialog.blast.map(
+      dialog.effects?.length
+        ? html`<dl class="effects">
+            ${dialog.effects.map(
               ([number, words]) =>
                 html`<dt>${number}</dt>
                   <dd>${words}</dd>`,

@@ -17,7 +17,7 @@ const { inWindow } = await at('views/new-review.js');
 const { localTime, wayOf } = await at('views/new-ways.js');
 const { desktop, mailed } = await at('views/settings-notify.js');
 const { stretch } = await at('views/reports.js');
-const { delayWords, occurrence, repeatWords, stopBlast, trigger } = await at('views/series.js');
+const { delayWords, occurrence, repeatWords, stopEffects, trigger } = await at('views/series.js');
 
 const WEEKLY = {
   name: 'weekly',
@@ -85,8 +85,8 @@ test('the page of a series has its times with their campaigns, and those that we
 });
 
 test('what stopping a series does is said in numbers of what goes on', () => {
-  assert.deepEqual(stopBlast(withSeries().state, 'weekly')[1], ['1', 'of its campaigns has begun and continues']);
-  assert.deepEqual(stopBlast(app([]).state, 'weekly')[1], ['0', 'of its campaigns have begun and continue']);
+  assert.deepEqual(stopEffects(withSeries().state, 'weekly')[1], ['1', 'of its campaigns has begun and continues']);
+  assert.deepEqual(stopEffects(app([]).state, 'weekly')[1], ['0', 'of its campaigns have begun and continue']);
 });
 
 test('an occurrence leads back to its series', () => {

@@ -224,7 +224,7 @@ async function askRemove(app, contact) {
     title: `Delete ${contact.email ?? contact.phone}?`,
     words:
       'The contact is taken off every list. What was sent to them before remains in the history of those campaigns.',
-    blast: [[count(would.cancelled), 'waiting messages to them will not be sent']],
+    effects: [[count(would.cancelled), 'waiting messages to them will not be sent']],
     button: 'Delete the contact',
     act: async () => {
       await change(app, 'contacts.remove', { key });
@@ -310,7 +310,7 @@ async function askDeleteList(app, list) {
     danger: true,
     title: `Delete the list ${list}?`,
     words: 'Only the list is deleted: the contacts remain, and so do their other lists.',
-    blast: [
+    effects: [
       [count(would.contacts), 'contacts are no longer on it'],
       ...(would.campaigns.length
         ? [[count(would.campaigns.length), `campaigns name it: ${would.campaigns.join(', ')}`]]

@@ -212,7 +212,7 @@ export function askGrant(app, account = '', { credits: wanted = 0, then = () => 
         ${line('credits', 'Credits')} ${line('note', 'Note (for your records)')}
       </div>`;
     },
-    get blast() {
+    get effects() {
       const had = before()?.available ?? 0;
       return Number.isSafeInteger(asked()) && asked()
         ? [[count(had + asked()), `available then; ${count(had)} now`]]

@@ -74,7 +74,7 @@ function jobs(app, running, now) {
               <a class="b name" href=${address('campaigns', view.name)}>${view.name}</a>
               <span class="t3 s">${view.freezing ? 'collecting its recipients' : left(view, now)}</span>
             </div>
-            <div class="num s t2">${percent(settled(view.counts), view.counts.total)}</div>
+            <div class="num s t2">${percent(finished(view.counts), view.counts.total)}</div>
             ${
               mayChange(app.state)
                 ? html`<button
@@ -95,7 +95,7 @@ function jobs(app, running, now) {
 }
 
 /** Deliveries for which nothing more is done. @param {Record<string, number>} counts */
-export function settled(counts) {
+export function finished(counts) {
   return counts.total - counts.pending - counts.deferred - counts.sending;
 }
 

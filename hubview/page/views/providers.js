@@ -180,7 +180,7 @@ async function turn(app, { name, state }) {
     kind: 'ask',
     title: `Send nothing through ${name}?`,
     words: 'Until you enable it again, or hubd is restarted. Its messages wait; none is lost.',
-    blast: [
+    effects: [
       [
         String(campaigns.length),
         campaigns.length ? `running campaigns wait: ${campaigns.join(', ')}` : 'running campaigns use it',

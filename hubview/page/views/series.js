@@ -234,8 +234,8 @@ export function askStopSeries(app, name) {
     danger: true,
     title: `Stop repeating ${name}?`,
     words: 'It will not be sent again unless you restart it; it then continues with the next time.',
-    get blast() {
-      return stopBlast(app.state, name);
+    get effects() {
+      return stopEffects(app.state, name);
     },
     button: 'Stop repeating',
     act: () => change(app, 'campaign.stop', { name }),
@@ -248,7 +248,7 @@ export function askStopSeries(app, name) {
  * @param {string} name
  * @returns {[string, string][]}
  */
-export function stopBlast(state, name) {
+export function stopEffects(state, name) {
   const begun = [...state.campaigns.values()].filter(
     (each) => each.series === name && ['running', 'paused', 'scheduled'].includes(each.state),
   ).length;
