@@ -1,7 +1,7 @@
-"""What became of attempts since the daemon started, from the entries of the ledger after they were written.
+"""What became of attempts since the daemon started, taken from ledger entries once they are written.
 
-An attempt lasts from its open entry to its close. A try that was refused before it had to be opened has an
-outcome and no duration.
+An attempt lasts from its open entry to its close entry. A try that was refused before it was opened has an
+outcome but no duration.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hubd.control.exposition import Histogram
 from hubd.core.ledger import Close, Entry, Open, Rejection
 from hubd.core.model import DeliveryState
 
-#: Upper bounds of the buckets of the time that an attempt takes, in seconds.
+#: Upper bounds, in seconds, of the buckets for attempt durations.
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _OUTCOMES = {
     DeliveryState.SENT: "sent",
@@ -27,7 +27,7 @@ _OUTCOMES = {
 
 
 class _Durations:
-    """How many attempts fell into each bucket, and their seconds together."""
+    """How many attempts fell into each bucket, and their total seconds."""
 
     __slots__ = ("counts", "total")
 
@@ -49,7 +49,7 @@ class AttemptMetrics:
         self._durations: dict[str, _Durations] = {}  #: by provider
 
     def note(self, entries: Sequence[Entry], refusals: Sequence[Rejection | None]) -> None:
-        """These entries were written, except those that were refused. Never raises."""
+        """Note entries that were written, except those that were refused. Never raises."""
         for entry, refusal in zip(entries, refusals, strict=True):
             if refusal is not None:
                 continue
@@ -62,7 +62,7 @@ class AttemptMetrics:
         begun = self._open.pop(entry.delivery_id, None) if entry.opened else None
         provider = begun.provider if begun is not None else entry.provider
         if not provider:
-            return  # its open entry is older than the daemon's memory of it
+            return  # its open entry was written before this daemon started
         self.outcomes[provider, _OUTCOMES.get(entry.to) or entry.to.value] += 1
         if begun is not None:
             durations = self._durations.get(provider)
@@ -71,7 +71,7 @@ class AttemptMetrics:
             durations.add(max(0.0, entry.at - begun.at))  # the clock may have been set back in between
 
     def tried(self, provider: str = "") -> int:
-        """How many tries there were, through a provider or all of them."""
+        """How many tries there were, through one provider or all of them."""
         if not provider:
             return self.outcomes.total()
         return sum(count for (name, _), count in self.outcomes.items() if name == provider)

@@ -12,9 +12,9 @@ from hubd.wire.hub_params import AuthTicket
 
 
 def check_ticket(peer: Peer, params: AuthTicket) -> None:
-    """Whether this client may have this ticket: only who came over a unix socket or by the endpoint file.
+    """Check that this client may have this ticket: it must have used a unix socket or the endpoint file.
 
-    None may have one above its role. Raises `BadInput` for an Origin that is not this machine's, and
+    No client may have one above its role. Raises `BadInput` for an Origin that is not this machine's, and
     `HubError` (forbidden).
     """
     role = Role(params.role)

@@ -1,8 +1,7 @@
 """The requests of one connection that are under way, and the answer to a batch of them.
 
-A reading request whose answer is never read costs the database as much as any other. So their number at a
-time is limited, and the next one is the one that has waited longest: a client that asks for much waits for
-itself.
+A read request whose answer is never read costs the database as much as any other. So only a few run at a
+time, and the one that has waited longest is next: a client that asks for a lot only delays itself.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from hubd.control.session_writer import SessionWriter
 from hubd.errors import HubError
 from hubd.wire import MAX_IN_FLIGHT, Id, Rejected, Request, dump, error_object, failure
 
-BATCH_BYTES = 256 * 1024  #: of the answer to a batch, from which it is sent in fragments
-TURNS = 16  #: reading requests of all connections of a role that are answered at a time
-CONNECTION_TURNS = 4  #: those of one connection
+BATCH_BYTES = 256 * 1024  #: an answer to a batch that is larger than this is sent in fragments
+TURNS = 16  #: read requests answered at a time, over all connections of a role
+CONNECTION_TURNS = 4  #: the same for one connection
 #: These need no turn: they read nothing, or (`hub.check`) for so long that others could not wait for it.
 AT_ONCE = frozenset({"hub.hello", "hub.cancel", "hub.check", "events.unsubscribe"})
 
@@ -41,7 +40,7 @@ class Call:
         return name in METHODS and METHODS[name].mutates
 
     def cancel(self) -> bool:
-        """Drop it; False for a command that was begun, which is finished."""
+        """Drop it; False for a command that has begun, which is always finished."""
         if self.begun and self.mutates:
             return False
         self.cancelled = True
@@ -57,14 +56,14 @@ class Calls:
         self._all: set[Call] = set()  #: notifications, too
 
     def add(self, calls: Sequence[Call]) -> None:
-        """They are under way from now on."""
+        """Note that they are under way."""
         self._all.update(calls)
         for call in calls:
             if isinstance(call.member, Request) and not call.member.notification:
                 self._calls.setdefault(_key(call.member.id), []).append(call)
 
     def remove(self, calls: Sequence[Call]) -> None:
-        """They have been answered."""
+        """Note that they have been answered."""
         self._all.difference_update(calls)
         for call in calls:
             if isinstance(call.member, Request) and not call.member.notification:
@@ -74,15 +73,15 @@ class Calls:
                     del self._calls[_key(call.member.id)]
 
     def drop_reads(self) -> None:
-        """Cancel all that change nothing: their client has left."""
+        """Cancel all those that change nothing: their client has left."""
         for call in self._all:
             if not call.mutates:
                 call.cancel()
 
     def cancel(self, request_id: Id, by: Request) -> bool:
-        """Drop the requests with this id; whether there was one to drop.
+        """Drop the requests with this id. Returns whether there was one to drop.
 
-        The request that asks for it may name its own id; it is under way, but is not dropped.
+        The request that asks for this may name its own id; it is under way, but is not dropped.
         """
         named = [call for call in self._calls.get(_key(request_id), ()) if call.member is not by]
         return sum(call.cancel() for call in named) > 0
@@ -97,7 +96,7 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self, method: str) -> AsyncIterator[None]:
-        """Wait for one, and have it for the length of the block."""
+        """Wait for a turn, and keep it until the block ends."""
         if method in AT_ONCE:
             yield
             return
@@ -108,8 +107,8 @@ class Turns:
 class BatchAnswer:
     """The answers of a batch as one array.
 
-    A short one is sent whole. Each fragment of a long one is sent before the next members are answered, so it
-    needs memory for one fragment only, and a client that does not read delays only its own batch.
+    A short one is sent whole. A long one is sent in fragments, each before the next members are answered, so
+    it needs memory for one fragment only, and a client that does not read delays only its own batch.
     """
 
     def __init__(self, writer: SessionWriter, memory: ConnectionMemory) -> None:
@@ -135,7 +134,7 @@ class BatchAnswer:
             await self._writer.post(f"[{','.join(self._kept)}]")
 
     def close(self) -> None:
-        """Release its memory, whatever became of it."""
+        """Release its memory, however it ended."""
         self._memory.release(self._size)
         if self._fragments is not None:
             self._fragments.close()

@@ -1,6 +1,6 @@
-"""`campaign.*`, the part that describes: apply, get, check, preview, clone, archive, delete.
+"""`campaign.*`, the methods that describe campaigns: apply, get, check, preview, clone, archive, delete.
 
-What runs them is in `run_methods`.
+Those that run them are in `run_methods`.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def check_templates(content: Content) -> None:
 
 
 def _policy(hub: Hub, provider: str) -> InDoubt | None:
-    """The provider's own policy; None for one that is not configured (yet)."""
+    """The provider's own policy; None if the provider is not configured (yet)."""
     try:
         return hub.supervisor.providers.get(provider).spec.in_doubt
     except NotFound:
@@ -219,7 +219,7 @@ async def clone(hub: Hub, params: p.CampaignClone, command: Command) -> r.Change
 
 
 def _check_new_name(name: str) -> None:
-    """A name is what may stand in a campaign file. Raises `BadInput`."""
+    """Check that a campaign file could have this name. Raises `BadInput`."""
     try:
         parse_spec({"name": name})
     except BadInput as error:
@@ -238,7 +238,8 @@ async def archive(hub: Hub, params: p.CampaignArchive, command: Command) -> r.Ch
 async def delete(hub: Hub, params: p.CampaignChange, command: Command) -> Done:
     """Delete an inactive campaign with its deliveries.
 
-    The answer makes it disappear; its rows are deleted page by page afterwards, after a restart if need be.
+    It has disappeared once this is answered; its rows are deleted page by page later, after a restart if
+    need be.
     """
     work = hub.campaigns.deciding(params.name, decide.delete)
     answer = await command.write(work, lambda _: command.done(changed=True))

@@ -1,4 +1,4 @@
-"""Campaigns as the world sees them now: their rows, their pace, and what they wait for."""
+"""Campaigns as clients see them now: their rows, their pace, and what they wait for."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _view(hub: Hub, campaign: Campaign, figures: Figures) -> CampaignView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Live:
-    """What the engine says of a campaign, for an answer that is made where it cannot be asked."""
+    """What the engine says about a campaign, for an answer that is made where it cannot be asked."""
 
     sample: Sample | None
     obstacle: str  #: what it waits for, if it runs
@@ -41,7 +41,7 @@ class Live:
 
     @classmethod
     def of(cls, hub: Hub, provider: str, campaign: Campaign | None) -> Live:
-        """As it is now, for a campaign that sends through `provider`, None for one that is new."""
+        """As it is now, for a campaign that sends through `provider`; `campaign` is None for a new one."""
         sample = hub.progress.sample(campaign.id) if campaign is not None else None
         obstacle, reads = hub.supervisor.obstacle(provider), bool(hub.readers.views())
         return cls(sample=sample, obstacle=obstacle, now=hub.now(), reads=reads)
@@ -70,7 +70,7 @@ def _seen(
 
 
 def _waits_for_its_window(campaign: Campaign, next_due_at: float | None, now: float) -> bool:
-    """Whether everything that is left was put off, and not because it was refused for now."""
+    """Whether all that is left was put off, and not because of temporary refusals."""
     counts = campaign.counts
     if campaign.state is not CampaignState.RUNNING or not campaign.window or not campaign.audience_ready:
         return False

@@ -1,6 +1,6 @@
-"""A command on its way: what its method writes goes through here, with the audit row and the kept answer.
+"""A command under way: what its method writes goes through here, with the audit row and the kept answer.
 
-A dry run goes the same way and is rolled back at the end of it.
+A dry run does the same and is rolled back at the end.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class Command:
     hub: Hub
     request: Request
     dry_run: bool
-    bulk: bool  #: whether it is refused while there is little room on the disk
+    bulk: bool  #: whether it is refused while disk space is low
 
     async def write(self, work: Work[T], answer: Callable[[T], A], *, bulk: bool | None = None) -> A:
         """Do the work and answer, in one transaction. `answer` is pure, and runs in the writer's thread.
 
-        Raises what either raises, `RevisionConflict` and `StoreUnavailable`, and nothing was written then.
+        Raises what either raises, `RevisionConflict` and `StoreUnavailable`; then nothing was written.
         """
         go = self.hub.commands.dry_run if self.dry_run else self.hub.commands.carry_out
         bulk = self.bulk if bulk is None else bulk
@@ -51,7 +51,7 @@ class Command:
         return await self.change(campaign, self.hub.campaigns.deciding(campaign.id, decide))
 
     async def change(self, campaign: Campaign, work: Work[Decided[Q]]) -> r.ChangeResult:
-        """Do the work; the answer says what became of the campaign, or of the copy of it."""
+        """Do the work; the answer says what became of the campaign, or of its copy."""
         return await self.write(work, await self.answering(campaign))
 
     def committing(self, campaign: Campaign, shape: Callable[[r.ChangeResult], A]) -> Committed[A]:
@@ -66,7 +66,7 @@ class Command:
         return Committed(self.hub, write)
 
     async def answering(self, campaign: Campaign) -> Callable[[Decided[Q]], r.ChangeResult]:
-        """The answer for what is decided about this campaign, with what the engine says of it now."""
+        """The answer for what is decided about this campaign, with what the engine says about it now."""
         if self.dry_run:
             view = await view_of(self.hub, campaign)
             return partial(_dry_run_answer, view)
@@ -83,7 +83,7 @@ def _changed(live: Live, decided: Decided[Q]) -> r.ChangeResult:
 
 
 class Committed(Generic[A]):
-    """Has what the engine agrees to written, with the answer; the engine calls it when it is ready."""
+    """Writes what the engine agrees to, with the answer; the engine calls it when it is ready."""
 
     answer: A
 
@@ -100,7 +100,7 @@ class Committed(Generic[A]):
 
 
 def would(plan: Plan | Clone) -> WouldChange:
-    """What a plan comes to, in the words of a dry run."""
+    """What a plan would change, as a dry run reports it."""
     match plan:
         case Move():
             return {"change": plan.changed, "state": plan.to.value}

@@ -1,9 +1,9 @@
 """How many connections there may be: admitted, awaiting their request, and being refused.
 
-On a unix socket the kernel says whose connection it is, and no user alone can take the places of all others:
-each may have three connections for every place that is free. Those that have not sent their
-request yet prove nothing, so a new connection is always accepted, and the oldest silent one (on a unix
-socket, of the same user) is closed for it.
+On a unix socket the kernel says whose connection it is, and no single user can take everybody else's places:
+each may have three connections for every place that is free. Connections that have not sent their request
+yet prove nothing, so a new one is always accepted, and the oldest silent one (on a unix socket, of the same
+user) is closed to make room for it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hubd.control.tickets import Frequency
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 64
-MAX_VIEWERS = 48  #: of them; whoever only looks must not keep an operator from stopping what goes on
+MAX_VIEWERS = 48  #: of them; those who only look must not keep an operator from stopping a campaign
 MAX_TIMES_FREE = 3  #: connections that a user may have for each free place
 MAX_AWAITING_REQUEST = 8  #: connections over TCP that have not sent their request yet
 MAX_OF_USER_AWAITING_REQUEST = 64  #: the same for one user on unix sockets
@@ -34,12 +34,12 @@ MAX_LEAVING = 64  #: refused connections that may read the reason; further ones 
 class Waiting:
     """A connection that has not sent its request yet."""
 
-    silent: Callable[[], bool]  #: whether none of its bytes are there to be read
+    silent: Callable[[], bool]  #: whether nothing from it is there to be read
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
 
 class ConnectionLimits:
-    """Counts connections. A block yields the reason why there is no place in it, or None."""
+    """Counts connections. A block yields the reason why there is no place, or None."""
 
     def __init__(self) -> None:
         self._inside = {Role.VIEWER: 0, Role.OPERATOR: 0}
@@ -86,7 +86,7 @@ class ConnectionLimits:
     def awaiting_request(
         self, silent: Callable[[], bool], uid: int | None = None
     ) -> Iterator[trio.CancelScope]:
-        """A place until the request has arrived; cancelled if another connection takes it."""
+        """A place until the request has arrived; the scope is cancelled if another connection takes it."""
         others = self._awaiting_request[uid]
         most = MAX_AWAITING_REQUEST if uid is None else MAX_OF_USER_AWAITING_REQUEST
         if len(others) >= most:
@@ -114,7 +114,7 @@ class ConnectionLimits:
 
     @contextmanager
     def leaving(self) -> Iterator[bool]:
-        """Whether there is time to be polite."""
+        """Yields whether there is time to let a connection read why it is closed."""
         self._leaving += 1
         try:
             yield self._leaving <= MAX_LEAVING

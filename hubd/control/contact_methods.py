@@ -40,7 +40,7 @@ from hubd.wire.results import Done
 
 Row = TypeVar("Row", ContactRow, AddressRow)
 
-#: Of each import the page that came last, until it was written: set when the next one may be.
+#: By import, the page that came last: its event is set when the next page may be written.
 _last: WeakValueDictionary[str, trio.Event] = WeakValueDictionary()
 
 
@@ -83,11 +83,11 @@ async def _read_in_order(
     params: p.ContactsImport | p.SuppressionImport,
     read: Callable[[int, dict[str, str]], Row | RowProblem],
 ) -> _Page[Row]:
-    """Read a page of rows, and come back after the page of the same file that arrived before it."""
+    """Read a page of rows, and return after the page of the same file that arrived before it."""
     before, mine = _last.get(params.import_id), trio.Event()
     _last[params.import_id] = mine
     try:
-        # Addresses take real work to judge; the loop has campaigns to run meanwhile.
+        # Checking addresses takes real work; the loop has campaigns to run meanwhile.
         page = await trio.to_thread.run_sync(_read_rows, params.rows, read)
         if before is not None:
             await before.wait()
@@ -138,7 +138,7 @@ async def columns(hub: Hub, params: p.ContactsColumns) -> r.ColumnsResult:
     plan = partial(
         plan_columns, params.columns, maps=params.maps, skip=params.skip, addresses=params.addresses
     )
-    uses = await trio.to_thread.run_sync(plan)  # ten thousand columns of one name take a second
+    uses = await trio.to_thread.run_sync(plan)  # ten thousand columns with the same name take a second
     return {
         "fields": {use.column: use.field for use in uses if use.field},
         "columns": [
@@ -176,7 +176,7 @@ async def get(hub: Hub, params: p.ContactKey) -> r.ContactResult:
 async def remove(hub: Hub, params: p.ContactRemove, command: Command) -> r.RemovedResult:
     """Delete a contact and cancel what waits for it, or take it off one list.
 
-    When it was sent to, and whether it is suppressed, is kept.
+    When messages were sent to it, and whether it is suppressed, is kept.
     """
 
     if params.list_name is not None:
@@ -193,7 +193,7 @@ async def remove(hub: Hub, params: p.ContactRemove, command: Command) -> r.Remov
 
 
 async def forget(hub: Hub, params: p.ContactForget, command: Command) -> r.ForgottenResult:
-    """Erase a person everywhere: the contact, whom messages were to, what they said, and files of the outbox.
+    """Erase a person everywhere: the contact, the recipient and text of messages, and files of the outbox.
 
     A suppressed address stays suppressed: a keyed hash of it is kept.
     """
@@ -214,7 +214,7 @@ async def forget(hub: Hub, params: p.ContactForget, command: Command) -> r.Forgo
 
 
 def _keys(text: str) -> list[str]:
-    """An address as it is compared; nothing for what is none, such as a contact's id."""
+    """An address as it is compared; empty for anything else, such as a contact's id."""
     found = []
     for channel in Channel:
         with suppress_errors(BadInput):

@@ -21,7 +21,7 @@ async def list_all(hub: Hub, _: Params) -> AccountsResult:
 
 
 async def grant(hub: Hub, params: CreditsGrant, command: Command) -> GrantResult:
-    """Grant credits. Campaigns that are paused for lack of them go on by themselves if there are enough."""
+    """Grant credits. Campaigns that are paused for lack of them resume automatically if there are enough."""
     try:
         name = campaign_name(params.account)
     except BadInput as error:
@@ -83,7 +83,7 @@ def credit_need(need: Need | None) -> CreditNeed | None:
 
 
 def campaign_credits(found: tuple[CreditAccount, CreditHold] | None) -> CampaignCredits | None:
-    """What a campaign has of its account; None if nobody pays for it."""
+    """What a campaign holds of its account and has spent; None if nobody pays for it."""
     if found is None:
         return None
     account, hold = found

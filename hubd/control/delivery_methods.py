@@ -24,7 +24,7 @@ from hubd.wire.params import MAX_PART
 
 
 async def page(hub: Hub, params: p.DeliveryList) -> Encoded:
-    """A page of a campaign's deliveries: all, those in one state, or waiting ones that were refused."""
+    """A page of a campaign's deliveries: all, those in one state, or those waiting after a refusal."""
     campaign = await hub.campaigns.get(params.campaign)
     state = DeliveryState(params.state) if params.state else None
     if params.refused and state is not None:
@@ -52,7 +52,7 @@ def _page(rows: Sequence[DeliveryRow], limit: int) -> Encoded:
 
 
 async def get(hub: Hub, params: p.DeliveryId) -> r.DeliveryResult:
-    """Everything that is known of one message, with its content."""
+    """Everything that is known about one message, with its content."""
     life = await hub.ledger.message(params.id)
     row = life.delivery
     return {
@@ -87,9 +87,9 @@ def _file(hub: Hub, life: MessageLife) -> str | None:
 
 
 async def _content_of(hub: Hub, life: MessageLife) -> str:
-    """The newest campaign that says now what this transactional message said; "" when none does.
+    """The newest campaign whose content is that of this transactional message; "" when there is none.
 
-    One that was made after the message was first tried, such as a copy, is not where it comes from.
+    One that was made after the message was first tried, such as a copy, is not where it came from.
     """
     if not life.transactional:
         return ""
@@ -101,9 +101,7 @@ async def _content_of(hub: Hub, life: MessageLife) -> str:
 
 
 async def source(hub: Hub, params: p.DeliverySource) -> r.SourcePart:
-    """A part of the whole email, attachments included: so a client does not have to hold a large one in
-    memory.
-    """
+    """A part of the whole email, attachments included: a client need not hold a large one in memory."""
     life = await hub.ledger.message(params.id)
     rendered = await _rendered(hub, life)
     size = 0 if rendered is None else rendered.size
@@ -123,7 +121,7 @@ async def _content(hub: Hub, life: MessageLife) -> r.ContentView | None:
 
 
 async def _rendered(hub: Hub, life: MessageLife) -> RenderedMessage | None:
-    """The message as it was (or will be) written; None when it cannot be, which its reason tells."""
+    """The message as it was (or will be) written; None when it cannot be: its reason says why."""
     row = life.delivery
     if not life.fields:
         return None  # erased with the contact

@@ -1,8 +1,8 @@
-"""`rpc.discover`: the interface described by the table that dispatches, as an OpenRPC document.
+"""`rpc.discover`: the interface, described by the dispatch table, as an OpenRPC document.
 
 OpenRPC (https://spec.open-rpc.org) has no word for notifications and roles; those are under `x-notifications`
-and `x-role`. The examples are one story, in the order of their `x-order`: played in that order against a new
-daemon, each gives what it says, but for times, ids and the like.
+and `x-role`. The examples are one story, in the order of their `x-order`: sent in that order to a new daemon,
+each gets the answer it shows, except for times, ids and the like.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ ERRORS: Mapping[str, tuple[type[HubError], ...]] = {
     "events.list": (NotFound,),
 }
 
-#: The words that a field of a result holds, where the program has a table of them.
+#: The words that a field of a result can hold, where the program has a table of them.
 WORDS: Mapping[tuple[str, str], Sequence[str]] = {
     ("CampaignView", "state"): [state.value for state in CampaignState],
     ("CampaignView", "channel"): [channel.value for channel in Channel],
@@ -175,7 +175,7 @@ def _method(method: Method, schemas: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _parameters(method: Method, schemas: Mapping[str, Any]) -> Iterator[dict[str, object]]:
-    """By position, so the order counts; what is required comes before what is not."""
+    """The parameters by position, so the order counts: required ones come first."""
     properties = schemas[method.params.__name__].get("properties", {})
     for field in msgspec.structs.fields(method.params):
         schema = properties[field.encode_name]
@@ -183,7 +183,7 @@ def _parameters(method: Method, schemas: Mapping[str, Any]) -> Iterator[dict[str
 
 
 def _examples(method: Method) -> list[dict[str, object]]:
-    """Those of this method, with parameters in the order of their positions."""
+    """The examples of this method, with parameters in the order of their positions."""
     names = method.params.__struct_encode_fields__
     return [
         {
@@ -225,7 +225,7 @@ def _schemas(methods: Any) -> dict[str, Any]:
 
 
 def _used(methods: Mapping[str, Method], schemas: Mapping[str, Any]) -> set[str]:
-    """The shapes that something refers to; the parameters of a method are told one by one instead."""
+    """The shapes that something refers to; the parameters of a method are described one by one instead."""
     used = {EventView.__name__, *(kind.data.__name__ for kind in EVENTS.values())}
     used |= {method.result.__name__ for method in methods.values()}
     for method in methods.values():
@@ -264,13 +264,13 @@ def _anything(kind: type) -> dict[str, Any]:
 
 
 def _errors_of(method: Method) -> list[str]:
-    """The words of the errors that a method may answer with."""
+    """The codes of the errors that a method may answer with."""
     kinds = (*COMMON, *(CHANGING if method.mutates else ()), *ERRORS.get(method.name, ()))
     return [_word(kind) for kind in kinds]
 
 
 def _errors() -> dict[str, dict[str, object]]:
-    """Every error under the word of its class: `data.code` has that word, or a narrower one."""
+    """Every error under the code of its class: `data.code` has that code, or a narrower one."""
     found: dict[str, dict[str, object]] = {
         word: _error(number, word.replace("_", " "), word) for word, number in PROTOCOL_CODES.items()
     }

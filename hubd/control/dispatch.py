@@ -1,10 +1,10 @@
-"""Idempotent commands: what changes something is done once per key, at the revision asked for, and noted.
+"""Idempotent commands: each change is made once per key, at the revision asked for, and is audited.
 
-A request that is repeated with its `idempotency_key` gets the first one's answer, also when the first is
-still under way or was made by another connection; one with the same key and other parameters is refused.
+A request that is repeated with its `idempotency_key` gets the first one's answer, even when the first is
+still under way or was made on another connection; one with the same key and other parameters is refused.
 The answer is kept in the transaction that has the effect, so a daemon that is killed leaves both or neither.
-What has its effect in this process only, such as a provider that is disabled, loses it with the process, and
-is done again. `hub.backup` knows its own copy again (see `hub_methods`).
+A command that affects only this process, such as disabling a provider, loses its effect with the process and
+is done again. `hub.backup` recognizes its own copy (see `hub_methods`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from hubd.wire.params import Params
 
 log = logging.getLogger(__name__)
 
-#: Parameters that the audit trail has: names and numbers, never an address or a text.
+#: Parameters that go into the audit trail: names and numbers, never an address or a text.
 _NOTED = ("name", "new", "provider", "limit", "in_doubt", "account", "credits")
 
 
@@ -46,7 +46,7 @@ class Dispatcher:
         self._looking_up: defaultdict[str, trio.StrictFIFOLock] = defaultdict(trio.StrictFIFOLock)
 
     async def carry_out(self, method: Method, params: Params, peer: Peer) -> object:
-        """Do it, or answer as the first time. Raises what the method raises, and `Conflict`."""
+        """Do it, or give the first request's answer. Raises what the method raises, and `Conflict`."""
         request = _request(method, params, peer)
         key: str | None = getattr(params, "idempotency_key", None)
         if key is not None and key.startswith(OWN_KEYS):
@@ -91,7 +91,7 @@ class Dispatcher:
     async def _do(self, request: Request, method: Method, params: Params) -> object:
         assert method.handler is not None
         dry_run: bool = getattr(params, "dry_run", False)
-        if request.revision is not None and not request.progress:  # and again where it is written
+        if request.revision is not None and not request.progress:  # checked again where it is written
             check_revision(await self._campaign(request.campaign), request.campaign, request.revision)
         command = Command(
             hub=self._hub, request=request, dry_run=dry_run, bulk=method.disk is Disk.NEEDS_SPACE
@@ -123,7 +123,7 @@ class Dispatcher:
 
     @contextmanager
     def _alone(self, method: str, key: str) -> Iterator[None]:
-        """Who repeats the request meanwhile waits for the end of this block."""
+        """A repetition of the request in the meantime waits for the end of this block."""
         done = self._under_way[method, key] = trio.Event()
         try:
             yield
@@ -152,7 +152,7 @@ def _noted(peer: Peer, data: Mapping[str, object]) -> dict[str, object]:
 
 
 def _unknown() -> Conflict:
-    """Only for what an earlier version began, which wrote the answer apart from the effect."""
+    """Only for requests begun by an earlier version, which wrote the answer apart from the effect."""
     return Conflict(
         "the daemon ended during this request, which may have taken effect; nothing was done now",
         code="outcome_unknown",

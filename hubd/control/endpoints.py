@@ -1,8 +1,8 @@
-"""The listeners of the daemon, and what becomes of those whose socket file somebody removes.
+"""The listeners of the daemon, and what happens when somebody removes a socket file.
 
-Nobody can connect to a socket whose file is gone, although it still listens. `Endpoints` notices that, says
-so in the log and as an event, and makes the file again when it is asked to (SIGHUP); connections that are
-open stay open.
+Nobody can connect to a socket whose file is gone, although it still listens. `Endpoints` notices that,
+reports it in the log and as an event, and creates the file again when asked to (SIGHUP); open connections
+stay open.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ _ROLES = {"control": Role.OPERATOR, "observe": Role.VIEWER}
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Endpoint:
-    """One listener, and what it says about who comes in by it."""
+    """One listener, and what it says about the clients that use it."""
 
     name: str  #: "control", "observe" or "tcp"
     listener: trio.SocketListener
-    role: Role | None  #: None: it is the token's
-    own: bool = True  #: we made the socket, so it is for our own user; else its mode and group say for whom
+    role: Role | None  #: None: the token decides
+    own: bool = True  #: we made the socket, so it is for our own user; else its mode and group decide
     port: int | None = None
     path: Path | None = None  #: of a socket file
-    file: tuple[int, int] | None = None  #: which file it is, as `os.stat` tells it; None: it is not looked at
+    file: tuple[int, int] | None = None  #: which file it is, according to `os.stat`; None: not watched
     made: ExitStack = field(default_factory=ExitStack)  #: what removes our socket file
     made_again: trio.Event = field(default_factory=trio.Event)  #: there is another listener now
-    connections: int = 0  #: that are open, also those that have not shown yet who they are
+    connections: int = 0  #: open ones, including those that have not said yet who they are
     left: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)  #: woken when one ends
     wrong: Frequency = field(
         default_factory=lambda: Frequency(trio.current_time)
-    )  #: tokens that do not let in
+    )  #: refusals because of the token
     refused: Frequency = field(
         default_factory=lambda: Frequency(trio.current_time)
-    )  #: all else that is not let in
+    )  #: all other refusals
 
     @property
     def remedy(self) -> str:
-        """What brings a socket file back that is gone."""
+        """What brings back a socket file that is gone."""
         if self.own:
             return f"to create it again, run: kill -HUP {os.getpid()}"
         return "restart its systemd units: systemctl restart hubd.socket hubd-observe.socket hubd.service"
@@ -73,7 +73,7 @@ class Endpoints:
         inherited: Mapping[str, socket.socket],
         tcp: tuple[str, int] | None,
     ) -> AsyncIterator[list[Endpoint]]:
-        """Open them for the length of the block; see `serve_control`. Raises `BadInput`, `Conflict`."""
+        """Keep them open until the block ends; see `serve_control`. Raises `BadInput`, `Conflict`."""
         async with AsyncExitStack() as stack:
             opened: list[Endpoint] = []
             for name, path in (("control", control), ("observe", observe)):
@@ -117,12 +117,12 @@ class Endpoints:
         return "; ".join(f"the socket {each.path} was removed; {each.remedy}" for each in self.gone())
 
     def make_again(self) -> None:
-        """Make our own socket files again that are gone. One that cannot be made is told in the log."""
+        """Create again those of our own socket files that are gone. Failures are logged."""
         for endpoint in self.gone():
             if not endpoint.own or endpoint.path is None:
                 log.error("the socket %s was removed; %s", endpoint.path, endpoint.remedy)
                 continue
-            endpoint.listener.socket.close()  # by Trio, so that whoever waits in `accept` hears of it
+            endpoint.listener.socket.close()  # by Trio, so that `accept` ends
             endpoint.made.close()
             try:
                 endpoint.listener = endpoint.made.enter_context(open_listener(endpoint.path))
@@ -134,7 +134,7 @@ class Endpoints:
             endpoint.made_again = trio.Event()
 
     async def watch(self, record: Record) -> None:
-        """Say when a socket file is gone, and when it is there again, until cancelled.
+        """Report when a socket file is gone, and when it is back, until cancelled.
 
         `record` appends an event.
         """
@@ -159,7 +159,7 @@ async def _add(record: Record, kind: str, **data: object) -> None:
 
 
 async def open_tcp(stack: AsyncExitStack, host: str, port: int) -> Endpoint:
-    """A listener on this machine's own address, closed with the stack. Raises `BadInput` and `Conflict`."""
+    """A listener on a loopback address, closed with the stack. Raises `BadInput` and `Conflict`."""
     listener = await stack.enter_async_context(await open_loopback(host, port))
     return Endpoint(name="tcp", listener=listener, role=None, port=listener.socket.getsockname()[1])
 

@@ -16,7 +16,7 @@ from hubd.wire.results import Done
 
 
 def subscribe_instead(params: p.EventsSubscribe) -> str:
-    """What a viewer follows instead of these topics; "" when it may follow them."""
+    """What a viewer can follow instead of these topics; "" when it may follow them."""
     hidden = any(
         topic == "*" or topic.startswith(f"campaign:{TRANSACTIONAL_PREFIX}") for topic in params.topics
     )
@@ -24,7 +24,7 @@ def subscribe_instead(params: p.EventsSubscribe) -> str:
 
 
 def list_instead(params: p.EventsList) -> str:
-    """What a viewer asks for instead; "" when it may have these events."""
+    """What a viewer can ask for instead; "" when it may have these events."""
     return named_instead(params.campaign or TRANSACTIONAL_PREFIX)
 
 

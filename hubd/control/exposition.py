@@ -19,7 +19,7 @@ class Histogram:
     """How many observations lie at or below each bound (ascending, in the unit of the family)."""
 
     bounds: tuple[float, ...]
-    counts: tuple[int, ...]  #: per bucket, one more than the bounds: the last is for all that is above
+    counts: tuple[int, ...]  #: per bucket, one more than the bounds: the last is for everything above
     total: float  #: the sum of all observations
 
     def samples(self, labels: Labels) -> list[Sample]:
@@ -31,7 +31,7 @@ class Histogram:
 
 
 class Family(NamedTuple):
-    """All samples of one name, which ends in the unit if there is one."""
+    """All samples of one name, which ends with the unit if there is one."""
 
     kind: str
     name: str
@@ -51,13 +51,13 @@ def counter(name: str, help: str, samples: Iterable[tuple[Labels, float]]) -> Fa
 
 
 def stateset(name: str, help: str, states: Sequence[str], samples: Iterable[tuple[Labels, str]]) -> Family:
-    """Which of `states` holds: 1 for it, 0 for the others. The label of the state is named as the family."""
+    """Which of `states` holds: 1 for it, 0 for the others. The state's label has the name of the family."""
     lines = [("", {**labels, name: state}, state == now) for labels, now in samples for state in states]
     return Family("stateset", name, help, lines)
 
 
 def render(families: Iterable[Family]) -> str:
-    """The text of a whole answer, with its end mark. For a thread: the first call imports for some 50 ms."""
+    """The text of a whole answer, with its end mark. For a thread: the first call spends 50 ms on imports."""
     from prometheus_client import Metric
     from prometheus_client.openmetrics.exposition import generate_latest
     from prometheus_client.samples import Sample as Line
@@ -74,5 +74,5 @@ def render(families: Iterable[Family]) -> str:
 
 
 def _encodable(text: str) -> str:
-    """What is no Unicode text becomes a backslash sequence."""
+    """Replace what is not Unicode text by backslash sequences."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -27,7 +27,7 @@ _LATER_OF: dict[type[Params], set[str]] = {
 
 
 def fingerprint(params: Params) -> bytes:
-    """What was asked for, but for the key, as a hash."""
+    """A hash of what was asked for, without the key."""
     later = _LATER_OF.get(type(params), _LATER)
     asked = []
     for field in msgspec.structs.fields(params):

@@ -1,18 +1,18 @@
-"""Websocket frames (RFC 6455 5.2) as bytes: what a message may cost, and the headers of our own. Pure.
+"""Websocket frames (RFC 6455 5.2) as bytes: what a message may cost, and the headers we send. Pure.
 
-The websocket library counts the characters of a message when they have been decoded, and keeps a list of
-the pieces in which they came. It never finds a message of empty fragments too long, and one that arrives
-byte by byte takes a hundred times its size. So the bytes and the frames of a message are counted before the
-library sees them, and it gets them in larger pieces.
+The websocket library counts the characters of a message once they are decoded, and keeps a list of the
+pieces in which they came. It never finds a message of empty fragments too long, and one that arrives byte by
+byte takes a hundred times its size. So the bytes and the frames of a message are counted before the library
+sees them, and it gets them in larger pieces.
 """
 
 from __future__ import annotations
 
 from hubd.wire import MAX_MESSAGE
 
-BYTES_PER_FRAME = 64  #: a message may have one frame for each so many bytes of its limit
+BYTES_PER_FRAME = 64  #: a message may have one frame per this many bytes of its size limit
 MANY_FRAMES = 32  #: in one piece; beyond that only a little is read at a time, because others wait meanwhile
-PIECE = 4 * 1024  #: bytes of an unfinished frame from which it is passed on
+PIECE = 4 * 1024  #: bytes of an unfinished frame that are enough to pass on
 
 _TEXT, _CONTINUATION, _CLOSE = 0x1, 0x0, 0x8
 _FIN, _CONTROL, _MASKED, _LENGTH = 0x80, 0x8, 0x80, 0x7F
@@ -69,7 +69,7 @@ class FrameCounter:
         return 2 + extended + (4 if second & _MASKED else 0)
 
     def _begin_frame(self) -> None:
-        """The header is complete."""
+        """Begin a frame: its header is complete."""
         opcode, length = self._header[0] & 0xF, self._header[1] & _LENGTH
         if length > 125:
             length = int.from_bytes(self._header[2 : 4 if length == 126 else 10], "big")

@@ -4,7 +4,7 @@ The stock server of the websocket library ends as a whole when one connection mi
 is our own: every connection is one task whose errors end that connection and nothing else.
 
 How it stops: when `serve_control` is cancelled, it accepts no more connections and tells the sessions, which
-say good-bye; they live in a shielded scope for at most `GRACE` seconds. Commands that were begun are finished
+say goodbye; they live in a shielded scope for at most `GRACE` seconds. Commands that have begun are finished
 in the same scope, whether their client still listens or not.
 """
 
@@ -42,12 +42,12 @@ from hubd.wire.proof import PROOF, proof_of
 
 log = logging.getLogger(__name__)
 
-MAX_VIEWER_MESSAGE = 256 * 1024  #: bytes; what is larger than that changes something
+MAX_VIEWER_MESSAGE = 256 * 1024  #: bytes; anything larger would change something
 HEAD_SECONDS = 5.0  #: for the HTTP head
-SCARCE_SECONDS = 0.05  #: first pause while there are no descriptors; it doubles ...
+SCARCE_SECONDS = 0.05  #: first pause while no descriptors are free; it doubles ...
 MAX_SCARCE_SECONDS = 0.5  #: ... up to this one
-GUESS_SECONDS = 1.0  #: by which an answer is put off to who shows wrong tokens, once they were several
-GRACE = 3.0  #: seconds for sessions and begun commands when the daemon stops
+GUESS_SECONDS = 1.0  #: delay of the answer to a wrong token, once there were several
+GRACE = 3.0  #: seconds for sessions and running commands when the daemon stops
 _CONFIGURED_VIEWER = Grant(role=Role.VIEWER, origin=None, issuer="the viewer token of hubd.toml")
 _SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
@@ -68,14 +68,14 @@ async def serve_control(
         path: The control socket; None where there are no unix sockets.
         hub: What the methods work on.
         observe: A second socket, for viewers.
-        inherited: Sockets that listen already, by the name of their door: `control`, `observe`. They take the
-            place of what would be made at `path` and `observe`, and their files are left alone.
-        tcp: A loopback address and a port (0 for a free one) for who brings a token.
-        endpoint: Where to write the address of that listener and a token of an operator.
+        inherited: Sockets that listen already, by the name of their endpoint: `control`, `observe`. They
+            replace those that would be made at `path` and `observe`, and their files are left alone.
+        tcp: A loopback address and a port (0 for a free one) for clients with a token.
+        endpoint: Where to write the address of that listener and an operator's token.
 
     Raises:
-        BadInput: A socket, address or file that cannot be had.
-        Conflict: One that is taken.
+        BadInput: A socket, address or file cannot be used.
+        Conflict: One is taken.
     """
     async with (
         AsyncExitStack() as stack,
@@ -118,7 +118,7 @@ class Gate:
         self._scraping = Scraping(hub)
 
     async def hold(self, *, task_status: trio.TaskStatus[trio.Nursery]) -> None:
-        """The scope of the connections: they outlive the cancellation by a moment, to say good-bye."""
+        """The scope of the connections: they outlive the cancellation by a moment, to say goodbye."""
         with trio.CancelScope(shield=True) as scope:
             async with trio.open_nursery() as nursery:
                 self.context = ServerContext(
@@ -134,13 +134,13 @@ class Gate:
                 scope.deadline = trio.current_time() + GRACE
 
     def announce(self, endpoint: Endpoint) -> None:
-        """Tickets are for this TCP listener from now on."""
+        """Issue tickets for this TCP listener from now on."""
         host = endpoint.listener.socket.getsockname()[0]
         self.context.url = f"ws://{f'[{host}]' if ':' in host else host}:{endpoint.port}{PATH}"
         log.info("clients with a token are served at %s", self.context.url)
 
     async def _listen_once(self) -> None:
-        """Listen on TCP if the daemon does not yet: an operator asked for it, to show a page."""
+        """Listen on TCP if the daemon does not yet: an operator asked for it, for a web page."""
         async with self._opening:
             if not self.context.url and not self._stopping.is_set():
                 await self._listen()
@@ -148,13 +148,13 @@ class Gate:
     async def serve_pages(
         self, begun: trio.Nursery, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Listen on a free port of this machine until nobody can come in by it any more.
+        """Listen on a free port of this machine until nobody can connect to it any more.
 
-        That is when no connection is open there and no ticket and no session token is good, so a page that is
+        That is when no connection is open there and no ticket or session token is valid, so a page that is
         loaded again, or was cut off for a while, finds the port that it knows.
         """
         async with AsyncExitStack() as stack:
-            opened = await open_tcp(stack, LOOPBACK[0], 0)  # what it raises is for who asked
+            opened = await open_tcp(stack, LOOPBACK[0], 0)  # what it raises is for the client that asked
             async with trio.open_nursery() as nursery:
                 self.announce(opened)
                 nursery.start_soon(self.accept, opened, begun)
@@ -165,7 +165,7 @@ class Gate:
                 nursery.cancel_scope.cancel()
 
     async def _until_unused(self, endpoint: Endpoint) -> None:
-        """Nothing is awaited between the last look and the return, so no ticket is issued in between."""
+        """Nothing is awaited between the last check and the return, so no ticket is issued in between."""
         first = trio.current_time() + MAX_TTL  # the ticket that the port is opened for comes after it
         while True:
             if endpoint.connections:
@@ -176,7 +176,7 @@ class Gate:
                 return
 
     def endpoint(self) -> dict[str, object]:
-        """What stands in an endpoint file: the address, and a token for programs of this user."""
+        """The contents of an endpoint file: the address, and a token for programs of this user."""
         grant = Grant(
             role=Role.OPERATOR, origin=None, issuer="a reader of the endpoint file", gets_tickets=True
         )
@@ -189,13 +189,13 @@ class Gate:
         }
 
     async def accept(self, endpoint: Endpoint, nursery: trio.Nursery) -> None:
-        """Take connections for ever. Being out of descriptors passes; who calls meanwhile waits in line."""
+        """Accept connections for ever. While no descriptors are free, new clients wait in the backlog."""
         pause = 0.0
         while True:
             made_again = endpoint.made_again
             try:
                 stream = await endpoint.listener.accept()
-            except trio.ClosedResourceError:  # its socket file is made again
+            except trio.ClosedResourceError:  # its socket file is being made again
                 await made_again.wait()
             except OSError as exc:
                 if exc.errno not in _SCARCE:
@@ -225,7 +225,7 @@ class Gate:
             trio.TooSlowError,
             trio_websocket.ConnectionClosed,
             trio_websocket.HandshakeError,
-            wsproto.utilities.LocalProtocolError,  # an answer to a ping that came after our good-bye
+            wsproto.utilities.LocalProtocolError,  # an answer to a ping that came after our close frame
         ):
             log.debug("a connection was lost")
         except* Exception:
@@ -239,7 +239,7 @@ class Gate:
     # -- who it is -----------------------------------------------------------------------------------
 
     async def _recognise(self, endpoint: Endpoint, role: Role, stream: trio.SocketStream) -> None:
-        """On a unix socket: the kernel tells the user, so places are counted per user."""
+        """On a unix socket: the kernel names the user, so places are counted per user."""
         peer = peer_of(stream, role, endpoint.name)
         if endpoint.own and peer.uid not in (None, 0, os.geteuid()):
             await self._refuse(endpoint, stream, Refusal(403, f"uid {peer.uid} may not use this socket"))
@@ -277,7 +277,7 @@ class Gate:
                 if refusal is not None:
                     await self._send_away(stream, refusal)
                     return
-                assert isinstance(handshake, Handshake)  # or nobody had been admitted
+                assert isinstance(handshake, Handshake)  # otherwise nobody would have been admitted
                 if handshake.metrics:
                     await answer(stream, await self._scraping.answer(), seconds=SCRAPE_SECONDS)
                     return
@@ -306,7 +306,7 @@ class Gate:
         return admission
 
     async def _hear(self, stream: trio.SocketStream, uid: int | None) -> tuple[bytes, Refusal | None]:
-        """The head, or the refusal if it did not arrive in order."""
+        """The head, or the refusal if it did not arrive properly."""
         with self._limits.awaiting_request(lambda: not stream.socket.is_readable(), uid) as place, place:
             return await _read(stream)
         return b"", Refusal(408, "no request arrived, and too many other connections are waiting")
@@ -314,7 +314,7 @@ class Gate:
     async def _doubt(
         self, endpoint: Endpoint, stream: trio.SocketStream, handshake: Refusal | Handshake
     ) -> None:
-        """No token, or none that is good. Who tries several is answered slowly, and told of once."""
+        """Refuse a missing or wrong token. After several, the answers are slow, and one warning is logged."""
         tries = endpoint.wrong.count()
         if tries == endpoint.wrong.limit:
             log.warning("%d wrong or missing tokens within a minute at %s", tries, self.context.url)
@@ -330,7 +330,7 @@ class Gate:
     # -- what becomes of it --------------------------------------------------------------------------
 
     async def _send_away(self, stream: trio.SocketStream, refusal: Refusal) -> None:
-        """Refuse for lack of places. The number of refused clients that are waited for is limited, too."""
+        """Refuse a client. The number of refused clients that are waited for is limited, too."""
         with self._limits.leaving() as politely:
             await refuse(stream, refusal, wait=politely)
 
@@ -366,7 +366,7 @@ class Gate:
 
 
 async def _read(stream: trio.SocketStream) -> tuple[bytes, Refusal | None]:
-    """The head, or the refusal if it did not arrive in order."""
+    """The head, or the refusal if it did not arrive properly."""
     head = rest = b""
     with trio.move_on_after(HEAD_SECONDS) as scope:
         head, rest = await read_head(stream)

@@ -3,8 +3,8 @@
 Every web page in the user's browser can try to open a websocket to a local program, and DNS rebinding makes
 a foreign page look local. So a head that a browser would send (`Origin`, `Referer`, a foreign `Host`) is
 refused on a unix socket; on TCP the Host must be this listener's own, and an Origin must be a loopback one,
-which then has to be that of the token. A single byte outside ASCII makes the websocket library raise; so
-such a head is refused too.
+which then has to match the token's. A single byte outside ASCII makes the websocket library raise, so such a
+head is refused, too.
 
 The token comes as `Authorization: Bearer TOKEN` or, because a web page cannot set headers, as a second
 subprotocol `hub.bearer.TOKEN`. It never comes in the URL, which ends up in logs.
@@ -43,13 +43,13 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handshake:
-    """A handshake without fault, and what it brings to be let in with."""
+    """A valid handshake, and the credentials in it."""
 
     origin: str | None = None
     bearer: str = ""
-    nonce: str = ""  #: to be answered by who has the secret of the endpoint file
-    health: bool = False  #: it only asks whether the daemon is well
-    metrics: bool = False  #: it asks for the figures, over plain HTTP
+    nonce: str = ""  #: to be answered by whoever has the secret of the endpoint file
+    health: bool = False  #: it only asks whether the daemon is healthy
+    metrics: bool = False  #: it asks for the metrics, over plain HTTP
 
 
 def response(refusal: Refusal) -> bytes:
@@ -62,7 +62,7 @@ def response(refusal: Refusal) -> bytes:
 
 
 def page(status: int, content_type: str = "", body: bytes = b"") -> bytes:
-    """An answer that nobody may keep, as bytes on the wire; without a body, only its status."""
+    """An answer that must not be cached, as bytes on the wire; without a body, only its status."""
     kind = f"\r\nContent-Type: {content_type}" if content_type else ""
     return _response(status, f"Cache-Control: no-store{kind}", body)
 
@@ -73,12 +73,12 @@ def _response(status: int, headers: str, body: bytes = b"") -> bytes:
 
 
 def is_local(origin: str) -> bool:
-    """Whether an Origin is that of a page which a program of this machine serves."""
+    """Whether an Origin is that of a page served by a program on this machine."""
     return _LOOPBACK.fullmatch(origin) is not None
 
 
 def judge(head: bytes, port: int | None = None) -> Refusal | Handshake:
-    """What is wrong with a head (up to and with its empty line), or what it brings.
+    """What is wrong with a head (up to and including its empty line), or what it contains.
 
     `port` is that of the TCP listener; None for a unix socket.
     """
@@ -110,7 +110,7 @@ def judge(head: bytes, port: int | None = None) -> Refusal | Handshake:
 
 
 def _judge_where(headers: dict[str, list[str]], port: int | None) -> Refusal | None:
-    """Where the request comes from and where it believes to go."""
+    """Check where the request comes from and where it means to go."""
     if port is None:
         if "origin" in headers or "referer" in headers or "sec-fetch-mode" in headers:
             return Refusal(403, "browsers may not use this socket")
@@ -126,14 +126,14 @@ def _judge_where(headers: dict[str, list[str]], port: int | None) -> Refusal | N
 
 
 def _judge_plain(headers: dict[str, list[str]], port: int) -> Refusal | None:
-    """Any program on this machine may ask, but no page: what it learns, it learns for somebody elsewhere."""
+    """Any program on this machine may ask, but no web page: it would tell somebody elsewhere."""
     if "origin" in headers or "referer" in headers:
         return Refusal(403, "browsers may not use this socket")
     return _judge_where(headers, port)
 
 
 def _judge_scrape(headers: dict[str, list[str]]) -> Refusal | Handshake:
-    """The token of a request for metrics. Without a good one nothing is said but the status."""
+    """The token of a request for metrics. Without a valid one, only the status is answered."""
     shown = headers.get("authorization", [])
     scheme, _, token = "".join(shown).partition(" ")
     if len(shown) != 1 or scheme.lower() != "bearer" or not _TOKEN.fullmatch(token.strip()):
@@ -159,7 +159,7 @@ def _judge_upgrade(headers: dict[str, list[str]]) -> Refusal | None:
 
 
 def _handshake(headers: dict[str, list[str]], port: int | None) -> Refusal | Handshake:
-    """The token, of which there is one on TCP. On a unix socket the kernel says who calls."""
+    """The handshake, which must have one token on TCP. On a unix socket the kernel says who calls."""
     if port is None:
         return Handshake()
     offered = _words(headers, "sec-websocket-protocol")

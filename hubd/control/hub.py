@@ -78,18 +78,18 @@ class Hub:
     progress: ProgressSampler
     attempt_metrics: AttemptMetrics
     now: Callable[[], float]  #: seconds since the epoch
-    #: Read the configuration again; says what changed. Raises `BadConfig`, and then nothing did.
+    #: Read the configuration again; says what changed. If it raises `BadConfig`, nothing changed.
     reload: Callable[[], Awaitable[Sequence[str]]]
-    #: The keys that it would change. Raises `BadConfig`.
+    #: The keys that `reload` would change. Raises `BadConfig`.
     reload_changes: Callable[[], Awaitable[Sequence[str]]]
     config: Callable[[], ConfigResult]  #: the configuration in effect
     #: Log in to a mailbox, by name. Raises `NotFound`, `BadConfig` and `SourceUnavailable`.
     probe_mailbox: Callable[[str], Awaitable[Probe]]
-    #: Where providers tell things by themselves, by their names: to be given to them.
+    #: The addresses of webhooks, by provider: you enter them at the provider.
     webhooks: Callable[[], Mapping[str, str]]
     shutdown: Callable[[], None]  #: ask the daemon to stop; returns at once
     #: The token in the configuration that lets programs in as viewers over TCP; "" for none.
     viewer_token: Callable[[], Awaitable[str]] = _no_token
-    #: What of the settings of providers cannot work as meant, in sentences, by provider.
+    #: Which settings of providers cannot work as meant, in sentences, by provider.
     provider_advice: Callable[[], Mapping[str, Sequence[str]]] = dict
     endpoints: Endpoints = field(default_factory=Endpoints)  #: the listeners that are open

@@ -33,11 +33,11 @@ from hubd.wire.results import Done, WouldChange
 log = logging.getLogger(__name__)
 
 ENDED_SHOWN = 10
-PULSE_SECONDS = 2.0  #: in which the schedule answers, or is said not to
+PULSE_SECONDS = 2.0  #: within which the scheduler must answer, or counts as stuck
 
 
 async def status(hub: Hub, _: Params) -> r.StatusResult:
-    """The status of everything: active campaigns, the last that ended, the providers."""
+    """The status of everything: active campaigns, those that ended last, the providers."""
     campaigns = await hub.campaigns.list()
     waiting = await hub.inbox.waiting()
     ended = [campaign for campaign in campaigns if campaign.state in ENDED]
@@ -93,7 +93,7 @@ def _sum(counts: Iterable[CountsView]) -> CountsView:
 
 
 async def _beats(hub: Hub) -> bool:
-    """Whether the schedule gives a sign of life."""
+    """Whether the scheduler answers."""
     with trio.move_on_after(PULSE_SECONDS):
         await hub.supervisor.scheduler.heartbeat()
         return True
@@ -106,7 +106,7 @@ def _next_start(campaigns: Sequence[Campaign]) -> str | None:
 
 
 async def _restored(hub: Hub) -> r.RestoredView | None:
-    """The last restore of the database, as long as somebody has to decide about something."""
+    """The last restore of the database, as long as it leaves something to decide."""
     found = hub.restores.found
     undecided = await hub.restores.undecided() if found is not None else {}
     if found is None or not undecided:
@@ -135,8 +135,8 @@ async def shutdown(hub: Hub, _: Change, command: Command) -> r.ShutdownResult:
 async def backup(hub: Hub, params: HubBackup, command: Command) -> r.BackupResult:
     """Back up the whole database to a new file while messages are being sent.
 
-    With a key the request is remembered first, and so it is in the copy. If the daemon is killed after that,
-    a repeated request knows its own copy again, and otherwise makes it.
+    With a key, the request is stored first, so the copy contains it. If the daemon is killed after that, a
+    repeated request recognizes its own copy, or makes it if there is none.
     """
     if command.dry_run:
         await hub.backups.check(params.path)
@@ -165,7 +165,7 @@ async def _remembered(hub: Hub, path: str, request: Request) -> Backup:
     try:
         return await hub.backups.make(path)
     except HubError:
-        with suppress(StoreUnavailable):  # then a repeated request makes it, too
+        with suppress(StoreUnavailable):  # then a repeated request makes the copy again
             await hub.commands.forget(request)
         raise
 
@@ -227,7 +227,7 @@ async def check(hub: Hub, _: Params) -> r.DoctorResult:
 
 
 async def show_config(hub: Hub, _: Params) -> r.ConfigResult:
-    """The configuration in effect, each key with its source. Secrets are the references to them."""
+    """The configuration in effect, each key with its source. Secrets appear only as references."""
     await trio.lowlevel.checkpoint()
     return hub.config()
 

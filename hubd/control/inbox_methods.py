@@ -33,7 +33,7 @@ _RE = re.compile(r"(?:re|aw|sv|antw|odp)\s*:", re.IGNORECASE)
 
 
 async def page(hub: Hub, params: p.InboxList) -> r.InboxResult:
-    """A page of what came back, newest first."""
+    """A page of inbox items, newest first."""
     campaign = None if params.campaign is None else (await hub.campaigns.get(params.campaign)).id
     rows = await hub.inbox.page(campaign, params.kind, params.before or None, params.limit)
     return {
@@ -43,7 +43,7 @@ async def page(hub: Hub, params: p.InboxList) -> r.InboxResult:
 
 
 async def get(hub: Hub, params: p.InboxId) -> r.InboxItemResult:
-    """One item, all of it."""
+    """One whole item."""
     row = await hub.inbox.get(params.id)
     return {
         "item": {
@@ -57,7 +57,7 @@ async def get(hub: Hub, params: p.InboxId) -> r.InboxItemResult:
 
 
 async def decide(hub: Hub, params: p.InboxDecide, command: Command) -> Done:
-    """Decide about a reply that may be an opt-out in other words."""
+    """Decide whether a reply is an opt-out in other words."""
     work = hub.inbox.deciding(params.id, params.decision)
     done = await command.write(work, lambda changed: command.done(changed=changed))
     if done["changed"]:
@@ -93,7 +93,7 @@ async def mailboxes(hub: Hub, _: Params) -> r.MailboxesResult:
 
 
 async def _answer(hub: Hub, row: InboxRow, text: str) -> Letter:
-    """The message that answers an item. Raises `Conflict` where there is nobody to answer, or no way."""
+    """The message that answers an item. Raises `Conflict` if there is nobody to answer, or no way to."""
     if row.kind not in (ItemKind.REPLY, ItemKind.OPT_IN, ItemKind.OPT_OUT) or not row.address_key:
         raise Conflict(f"item {row.id} has no sender to answer", code="nobody_to_answer")
     if row.delivery_id is None:
@@ -124,7 +124,7 @@ async def _answer(hub: Hub, row: InboxRow, text: str) -> Letter:
 
 
 def _content(row: InboxRow, life: MessageLife) -> Content:
-    """What the person wrote and what is answered are fields: no word of either is read as a template."""
+    """What the person wrote and the answer to it are fields, so neither is read as a template."""
     threaded = bool(_references(row, life))
     named = {"In-Reply-To": "{{ in_reply_to }}", "References": "{{ references }}"} if threaded else {}
     return Content(
@@ -144,7 +144,7 @@ def _subject(row: InboxRow) -> str:
 
 
 def _references(row: InboxRow, life: MessageLife) -> dict[str, str]:
-    """What threads the answer (RFC 5322, 3.6.4); nothing for a text message."""
+    """The headers that thread the answer (RFC 5322, 3.6.4); none for a text message."""
     if row.channel is not Channel.EMAIL or _MESSAGE_ID.fullmatch(row.message_id) is None:
         return {}
     ours = f"{life.delivery.message_id} " if life.delivery.message_id else ""
@@ -180,7 +180,7 @@ def item_view(row: InboxRow, *, shorten: bool = False) -> r.InboxItem:
 
 
 def broken(source: SourceView) -> bool:
-    """Whether a source is in trouble that somebody should know of."""
+    """Whether a source has trouble that somebody should know about."""
     return source.state == "broken"
 
 
@@ -201,7 +201,7 @@ def mailbox_view(source: SourceView) -> r.MailboxStatus:
 
 
 async def test_mailbox(hub: Hub, params: p.MailboxTest) -> r.MailboxTestResult:
-    """Log in on a connection of its own."""
+    """Test the login on a separate connection."""
     try:
         found = await hub.probe_mailbox(params.name)
     except SourceUnavailable as problem:

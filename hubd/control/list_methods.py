@@ -23,21 +23,21 @@ A = TypeVar("A", r.ListDeletedResult, r.TrimResult)
 
 
 async def add(hub: Hub, params: p.ContactAdd, command: Command) -> r.AddedResult:
-    """Put one contact on a list, which is made if there is none; one that is known is brought up to date."""
+    """Put one contact on a list, creating the list if needed; a known contact is updated."""
     name = _new_name("list", params.list_name)
     region = check_region(params.region) if params.region else None
     given = {"email": params.email, "phone": params.phone}
     row = read_row(1, {**params.fields, **{key: text for key, text in given.items() if text}}, region=region)
     if isinstance(row, RowProblem):
         raise BadInput.at(row.field, row.problem)
-    for dropped in row.dropped:  # unlike a row of a file, whose other cells are good for something
+    for dropped in row.dropped:  # unlike a row of a file, whose other cells are still useful
         hint = "nothing was added; correct it, or leave it out"
         raise BadInput.at(dropped.field, dropped.cause, hint=hint)
     work = hub.lists.adding(name, row, f"add:{secrets.token_hex(8)}")
 
     def answer(found: tuple[bool, str]) -> r.AddedResult:
         changed, contact_id = found
-        # A new contact's id is a random one that the rollback takes back.
+        # A new contact's id is random, and the rollback discards it.
         known = "" if command.dry_run and changed else contact_id
         return {**command.done(changed=changed), "contact_id": known}
 
@@ -47,7 +47,7 @@ async def add(hub: Hub, params: p.ContactAdd, command: Command) -> r.AddedResult
 
 
 async def rename(hub: Hub, params: p.ListRename, command: Command) -> r.ListRenamedResult:
-    """Give a list another name. Files of campaigns that have the old one are not changed: it says which."""
+    """Rename a list. Campaign files with the old name are not changed; the answer names the campaigns."""
     new = _new_name("new", params.new)
 
     def answer(campaigns: tuple[str, ...]) -> r.ListRenamedResult:
@@ -57,7 +57,7 @@ async def rename(hub: Hub, params: p.ListRename, command: Command) -> r.ListRena
 
 
 async def delete(hub: Hub, params: p.ListName, command: Command) -> r.ListDeletedResult:
-    """Delete a list. Its contacts stay, and so do the recipients that campaigns have from it."""
+    """Delete a list. Its contacts stay, and so do the recipients that campaigns took from it."""
 
     def answer(done: Leaving, campaigns: tuple[str, ...]) -> r.ListDeletedResult:
         return {**command.done(changed=True), "contacts": done.left, "campaigns": list(campaigns)}

@@ -1,13 +1,13 @@
 """What clients connect to: socket files, inherited sockets, and a loopback port with its endpoint file.
 
-A socket file: who may bind it, how a stale one is replaced, and that only ours is removed. The order of
-events closes the races: the lock file is held before anything is looked at, so two daemons never judge the
+Socket files: who may bind one, how a stale one is replaced, and that only ours is removed. The order of
+steps closes the races: the lock file is held before anything is looked at, so two daemons never judge the
 same socket at once; the mode is set between bind and listen, so no client can connect to a socket that is
 still open to all.
 
-Where there are no unix sockets (Windows), an endpoint file stands for the socket file: it holds the address
-of the TCP listener and a token, and who can read it may use the daemon. That file and that listener were run
-on Linux; on Windows nothing of this was run.
+Where there are no unix sockets (Windows), an endpoint file replaces the socket file: it holds the address
+of the TCP listener and a token, and whoever can read it may use the daemon. That file and that listener were
+tested on Linux; nothing here was tested on Windows.
 """
 
 from __future__ import annotations
@@ -62,16 +62,16 @@ def open_listener(path: Path) -> Iterator[trio.SocketListener]:
 
 @contextmanager
 def adopt_listener(sock: socket.socket) -> Iterator[trio.SocketListener]:
-    """A socket that listens already and that another program made: its file is never looked at or removed.
+    """A socket that another program made and that listens already: its file is never looked at or removed.
 
-    The socket is left open at the end: who calls while no daemon runs waits in its line.
+    The socket is left open at the end: clients that connect while no daemon runs wait in its backlog.
     """
     with sock.dup() as ours:
         yield trio.SocketListener(trio.socket.from_stdlib_socket(ours))
 
 
 async def open_loopback(host: str, port: int) -> trio.SocketListener:
-    """A TCP listener on this machine's own address; port 0 takes a free one.
+    """A TCP listener on a loopback address; port 0 takes a free one.
 
     Raises `BadInput` for an address that others can reach, and `Conflict` for a port that is taken.
     """
@@ -96,10 +96,10 @@ async def open_loopback(host: str, port: int) -> trio.SocketListener:
 
 @contextmanager
 def endpoint_file(path: Path, record: Mapping[str, object]) -> Iterator[None]:
-    """A file with the address of a listener and a token, for the owner only, for the length of the block.
+    """A file with the address of a listener and a token, for the owner only, until the block ends.
 
     It appears whole or not at all, and is removed if it is still ours. Raises `BadInput`. On Windows the mode
-    says nothing: there it is the directory's access list that keeps others out.
+    means nothing: there the directory's access list keeps others out.
     """
     _ensure_directory(path, "endpoint")
     text = json.dumps(record)
@@ -119,7 +119,7 @@ def _ensure_directory(path: Path, what: str) -> None:
     """Make the folder of `path` if needed, and check that no other user can replace a file in it."""
     _check_folders(path, what)
     try:
-        path.parent.mkdir(mode=0o700, exist_ok=True)  # only the last one: a typo makes no tree
+        path.parent.mkdir(mode=0o700, exist_ok=True)  # only the last one: a typo must not create a tree
     except OSError as exc:
         raise BadInput.at(
             what, f"the directory cannot be created: {exc.strerror}", hint=f"choose another with --{what}"
@@ -128,14 +128,14 @@ def _ensure_directory(path: Path, what: str) -> None:
 
 
 def _check_folders(path: Path, what: str) -> None:
-    """A folder of another user is accepted because it was named, unless anybody could have made it."""
+    """Accept another user's folder, because it was named, unless anybody could have made it."""
     if (weakness := find_weakness(path, also=[folder_owner(path)])) is not None:
         raise BadInput.at(what, weakness.problem, hint=f"{weakness.remedy} with --{what}")
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold `path`.lock. The file stays: removing it would let a third one lock another file of its name."""
+    """Hold `path`.lock. The file stays: if it were removed, a third daemon could lock a new file there."""
     if sys.platform == "win32":
         raise BadInput.at("socket", "this system has no unix sockets", hint="use --tcp 127.0.0.1:0")
     lock = path.with_name(path.name + ".lock")
@@ -200,7 +200,7 @@ def _taken() -> Conflict:
 
 
 def _bind(sock: socket.socket, path: Path) -> tuple[int, int]:
-    """Bind, set the mode, listen. Returns which file it is."""
+    """Bind, set the mode, listen. Returns the identity of the file."""
     try:
         sock.bind(os.fspath(path))
         os.chmod(path, 0o600)
@@ -217,4 +217,4 @@ def _remove_ours(path: Path, mine: tuple[int, int]) -> None:
         if (there.st_dev, there.st_ino) == mine:
             path.unlink()
     except OSError:
-        pass  # gone already, or the directory is: nothing is left to clean
+        pass  # it or its directory is gone already: nothing is left to clean up

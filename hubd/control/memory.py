@@ -4,8 +4,8 @@ Counted in bytes: the messages that are being worked on, with an estimate of wha
 the answers that they are expected to get; and the answers that have not been sent yet. While a connection
 holds its share it is not read from, so a client that does not read its answers cannot ask for more, and
 nothing is computed for it. Each connection always has its share. What it holds beyond that (one large
-request, or large answers) comes from a pool: one for viewers and one for operators, and those who wait for
-it get it in turn.
+request, or large answers) comes from a pool: one for viewers and one for operators. Those who wait for it
+are served in turn.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterable
 import trio
 
 MIB = 1024 * 1024
-CONNECTION_BYTES = MIB // 2  #: a connection may hold these without asking the pool
+CONNECTION_BYTES = MIB // 2  #: a connection may hold this much without asking the pool
 POOL_BYTES = 16 * MIB  #: beyond their shares, held by all connections of a role together
 VALUE_BYTES = 72  #: size of an empty array or object in Python, and of its slot in the enclosing one
 EXPECTED_BYTES = 8 * 1024  #: assumed size of the answer to a method that has not been called yet
@@ -107,7 +107,7 @@ class AnswerSizes:
         self._last = dict(LARGE_ANSWERS)
 
     def note(self, method: str, size: int) -> None:
-        """The answer to a method that exists."""
+        """Note the answer to a method that exists."""
         self._last[method] = max(size, EXPECTED_BYTES)
 
     def expected(self, methods: Iterable[str], batch_bytes: int) -> int:
