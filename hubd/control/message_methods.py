@@ -76,7 +76,7 @@ async def page(hub: Hub, params: p.MessageList) -> r.MessagesResult:
 
 
 def _subject(row: TransactionalRow) -> str:
-    """What the message says in its header; the template where a field is lacking; "" for who was removed."""
+    """The message's subject; the template if a field is missing; "" if the recipient was erased."""
     if not row.fields or "{" not in row.subject:
         return row.subject if row.fields else ""
     with suppress(BadTemplate):
@@ -132,7 +132,7 @@ async def _letter(hub: Hub, params: p.MessageSend) -> Letter:
 
 
 async def _template(hub: Hub, params: p.MessageSend) -> Campaign | TemplateSpec:
-    """What `template` names: a campaign, or else a stored template. Raises NotFound and BadInput."""
+    """What `template` names: a campaign, or otherwise a stored template. Raises NotFound and BadInput."""
     reference = params.template or ""
     try:
         campaign = await hub.campaigns.get(reference)
@@ -158,8 +158,8 @@ async def _template(hub: Hub, params: p.MessageSend) -> Campaign | TemplateSpec:
 async def test(hub: Hub, params: CampaignTest, command: Command) -> TestSendResult:
     """Send one message of a campaign to your own address, outside its audience, and wait.
 
-    It says what that of the contact `as`, or the first contact's, would say, but for the contact's id: who
-    presses "unsubscribe" in a test must not unsubscribe a customer.
+    It says what the message to the contact `as`, or to the first contact, would say, except for the contact's
+    id: pressing "unsubscribe" in a test must not unsubscribe a customer.
     """
     life = await begin(hub, params, params.to)
     if command.dry_run:
@@ -224,8 +224,8 @@ _ADDRESS = {Channel.EMAIL: "email", Channel.SMS: "phone"}
 async def begin(hub: Hub, params: Keyed, to: str) -> MessageLife | None:
     """The message that the first request with this key queued, as it is now; None when this is the first.
 
-    Looked for before anything else: what has changed since then, such as the provider or the template, is no
-    reason to refuse it. Raises `Conflict` when the first request was another one.
+    This is looked up before anything else: what has changed since then, such as the provider or the template,
+    is no reason to refuse it. Raises `Conflict` when the first request was a different one.
     """
     if not params.idempotency_key:
         return None
@@ -246,7 +246,7 @@ async def begin(hub: Hub, params: Keyed, to: str) -> MessageLife | None:
 
 
 def _without_files(letter: Letter) -> Letter:
-    """To be looked at before the files were sent to the daemon."""
+    """The letter without its attachments: a dry run checks it before they are uploaded."""
     if isinstance(letter.content, int):
         return letter
     content = replace(letter.content[0], attachments=())
@@ -270,7 +270,7 @@ async def _check_paid(hub: Hub, letter: Letter, params: p.MessageSend) -> None:
 
 
 async def _check_writable(hub: Hub, letter: Letter) -> int:
-    """What it costs, in credits. Raises `BadTemplate` if it cannot be written."""
+    """What the message costs, in credits. Raises `BadTemplate` if it cannot be written."""
     plans = hub.supervisor.plans
     content = letter.content
     plan = await (plans.get(content) if isinstance(content, int) else plans.of(content[0]))
@@ -287,7 +287,7 @@ async def queue_letter(
     command: Command,
     also: Callable[[Work[int]], Work[int]] = lambda work: work,
 ) -> MessageLife:
-    """Write it down and see that somebody sends it. Fails before it is written, or not at all.
+    """Store the message and wake its sender. Fails before the message is stored, or not at all.
 
     `also` adds to the unit of work that queues it.
     """
@@ -311,7 +311,7 @@ async def queue_letter(
 
 
 async def _wake(hub: Hub, life: MessageLife) -> Runner | None:
-    """Who sends this message now; None while its provider sends nothing: the message waits for it."""
+    """The run that sends this message; None while its provider sends nothing, and the message waits."""
     try:
         return await hub.supervisor.wake_transactional(life.provider, life.channel)
     except HubError:
@@ -319,7 +319,7 @@ async def _wake(hub: Hub, life: MessageLife) -> Runner | None:
 
 
 def _explained(error: BadTemplate, letter: Letter) -> BadTemplate:
-    """A missing field with the ways in which the caller can give it."""
+    """The error, for a missing field with a hint at how the caller can give it."""
     field = error.data.get("field")
     if error.code != "missing_field" or not isinstance(field, str):
         return error
@@ -347,7 +347,7 @@ async def _outcome(hub: Hub, life: MessageLife) -> MessageLife:
 
 
 async def _message_id(hub: Hub, life: MessageLife) -> str:
-    """The Message-ID that it will have, the same at every try; "" for one that was erased before any."""
+    """The Message-ID that it will have, the same in every try; "" if it was erased before the first one."""
     if life.content.channel is Channel.EMAIL and not life.content.sender:
         return ""
     return (await hub.supervisor.plans.of(life.content)).message_id(life.delivery.id)
@@ -391,7 +391,7 @@ def _check_channel(hub: Hub, provider: str, channel: Channel) -> None:
 
 
 async def _content(hub: Hub, params: p.MessageSend, channel: Channel) -> Content:
-    """The words given, or those of a stored template, judged like a campaign file. Raises `BadInput`."""
+    """The content given, or that of a stored template, checked like a campaign file. Raises `BadInput`."""
     given = {
         "sender": params.sender,
         "subject": params.subject,

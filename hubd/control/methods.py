@@ -1,6 +1,6 @@
-"""Every method by name: the table that dispatches and that `rpc.discover` describes.
+"""Every method by name: the dispatch table, which `rpc.discover` describes.
 
-The rows are at the end of the module of each noun.
+Its rows are at the end of each noun's module.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ async def discover(hub: Hub, _: Params) -> Encoded:
 
 @cache
 def _document(version: str) -> Encoded:
-    """Made and encoded once: it takes some tenths of a second, which messages would wait for."""
+    """Built and encoded once: it takes some tenths of a second, and messages would have to wait."""
     return encoded(describe(METHODS, version))
 
 

@@ -1,7 +1,7 @@
-"""`hub.metrics`: the figures of the daemon for a monitoring system, as OpenMetrics text.
+"""`hub.metrics`: the daemon's figures for a monitoring system, as OpenMetrics text.
 
-Gauges and what belongs to campaigns are read from the counters of the database when somebody asks. What
-belongs to providers is counted since the daemon started (see `attempt_metrics`). No label holds an address.
+Gauges and figures of campaigns are read from the counters of the database when somebody asks. Figures of
+providers are counted from the start of the daemon (see `attempt_metrics`). No label holds an address.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _of_daemon(hub: Hub, free: int) -> Iterator[Family]:
 
 
 def _of_campaigns(hub: Hub, campaigns: Sequence[Campaign], again: dict[str, int]) -> Iterator[Family]:
-    """Those that are not archived."""
+    """The figures of campaigns that are not archived."""
     states = Counter(campaign.state for campaign in campaigns)
     yield gauge(
         "messagehub_campaigns",
@@ -136,7 +136,7 @@ def _speed(hub: Hub, campaign: Campaign) -> float:
 
 
 def _of_queues(campaigns: Sequence[Campaign]) -> Iterator[Family]:
-    """What waits: in campaigns that run, and one-off messages, which go ahead of them."""
+    """What waits: in running campaigns, and one-off messages, which go ahead of them."""
     depth = Counter({(label, state): 0 for label in ("bulk", "single") for state in ("pending", "deferred")})
     doubts = Counter({"bulk": 0, "single": 0})
     for campaign in campaigns:

@@ -14,16 +14,16 @@ from hubd.control.head import END, MAX_HEAD, Refusal, response
 
 LITTLE = 512  #: bytes read at a time from a client that sends many short frames
 JOINED = 64 * 1024  #: bytes of a frame that are sent together with its header, or read at once
-CROWDED_SECONDS = 1.0  #: for who is sent away: to send the head, and to take the answer
+CROWDED_SECONDS = 1.0  #: for a refused client: to send the head, and to take the answer
 _PEER_AT_FAULT = (1002, 1007)  #: close codes: broken framing, text that is not UTF-8
 
 
 class Prefixed(trio.abc.Stream):
-    """The stream below a websocket: its first bytes were read already and are read again; frames are counted.
+    """The stream below a websocket: bytes that were read already are read again, and frames are counted.
 
     A message that is too large is refused here, before the websocket library has any of it; see `frames`.
     Text is written here, too: without copying it, and in fragments, which the library does not offer. And
-    for a frame that breaks the protocol the library closes the stream without the close frame that RFC 6455
+    when a frame breaks the protocol, the library closes the stream without the close frame that RFC 6455
     7.1.7 asks for; this stream sends one.
     """
 
@@ -57,7 +57,7 @@ class Prefixed(trio.abc.Stream):
         return b""
 
     def _read_size(self, max_bytes: int | None) -> int | None:
-        """The rest of a large frame is read in few pieces: no other frame can be among it."""
+        """How much to read: the rest of a large frame in few pieces, since no other frame can be in it."""
         if self._frames.many:
             return LITTLE
         return max_bytes and max(max_bytes, min(self._frames.missing, JOINED))
@@ -86,16 +86,16 @@ class Prefixed(trio.abc.Stream):
                 raise trio_websocket.ConnectionClosed(self.socket.closed) from None
 
     def client_has_left(self) -> bool:
-        """Whether the client has closed the connection, also when there is more of it to be read before.
+        """Whether the client has closed the connection, even if there is still something to read.
 
-        False where the system does not say.
+        False where the system cannot tell.
         """
         if sys.platform == "win32":
             return False
         if (fd := self._stream.socket.fileno()) < 0:
             return True
         ended = select.poll()
-        ended.register(fd, getattr(select, "POLLRDHUP", 0))  # and POLLHUP, which is always told
+        ended.register(fd, getattr(select, "POLLRDHUP", 0))  # and POLLHUP, which is always reported
         return bool(ended.poll(0))
 
     async def wait_send_all_might_not_block(self) -> None:
@@ -127,7 +127,7 @@ async def read_head(stream: trio.abc.ReceiveStream) -> tuple[bytes, bytes]:
     while END not in data and len(data) <= MAX_HEAD:
         chunk = await stream.receive_some(MAX_HEAD)
         data += chunk
-        if not chunk or not data[:1].isalpha():  # it ended, or it is no HTTP: TLS, for one, begins with 0x16
+        if not chunk or not data[:1].isalpha():  # it ended, or it is not HTTP: TLS, for one, begins with 0x16
             break
     head, end, rest = data.partition(END)
     return head + end, rest
@@ -141,7 +141,7 @@ async def refuse(stream: trio.SocketStream, refusal: Refusal, *, wait: bool = Tr
 async def answer(
     stream: trio.SocketStream, data: bytes, *, wait: bool = True, seconds: float = CROWDED_SECONDS
 ) -> None:
-    """Send the last bytes and read what still comes, so that the peer sees them and no reset connection."""
+    """Send the last bytes and read what still comes, so that the peer sees them instead of a reset."""
     with trio.move_on_after(seconds):
         await stream.send_all(data)
         await stream.send_eof()

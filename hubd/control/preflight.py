@@ -1,4 +1,4 @@
-"""Finds out what the preflight judges: audience, missing fields, the provider, a sample. Changes nothing."""
+"""Finds out what the preflight checks: audience, missing fields, the provider, a sample. Changes nothing."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from hubd.engine.plan import MessagePlan
 from hubd.errors import BadInput, BadTemplate, HubError, InvalidTransition, NotFound
 from hubd.wire.campaign_results import SegmentsView
 
-#: A sample's address when it has none of the channel. Nothing is ever sent to it.
+#: The address for a sample that has none for the channel. Nothing is ever sent to it.
 _NOBODY = {Channel.EMAIL: "nobody@example.invalid", Channel.SMS: "+12025550100"}
-#: What each contact has.
+#: The fields that every contact has.
 _SOMEBODY = {"contact_id": "c"}
-_MANY = 64  #: fields that one message can lack; the store counts no more
+_MANY = 64  #: missing fields looked for in one message; the store counts no more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """What was found, and what the preflight says of it."""
+    """What was found, and what the preflight says about it."""
 
     found: Found
     segments: SegmentsView | None
@@ -47,7 +47,7 @@ async def inspect(
 ) -> Inspection:
     """Look at everything that decides whether a campaign can start.
 
-    With `reckon`, also at what it costs: for an SMS campaign the text for each recipient is written.
+    With `reckon`, also at what it costs: for an SMS campaign each recipient's text is written.
     """
     found = Found(
         content=await hub.campaigns.content(campaign.content_id),
@@ -92,7 +92,7 @@ async def _need(hub: Hub, campaign: Campaign, found: Found, limit: int | None) -
 
 
 async def _bill(hub: Hub, campaign: Campaign, content: Content) -> Bill:
-    """What the messages to all remaining recipients cost. Those that cannot be written are told elsewhere."""
+    """What the messages to all remaining recipients cost, without those that cannot be written."""
     bill, sms = Bill(), compile_sms(content)
 
     def fold(values: Mapping[str, str], count: int) -> None:
@@ -115,7 +115,7 @@ def _segments_view(first: Segments, bill: Bill) -> SegmentsView:
 
 
 def _predates_restore(hub: Hub, campaign: Campaign) -> bool:
-    """Whether it may have been sent after the copy was made that this database was restored from."""
+    """Whether it may have been sent after the backup that this database was restored from."""
     restored = hub.restores.found
     return restored is not None and campaign.started_at is None and campaign.created_at <= restored.at
 
@@ -208,7 +208,7 @@ async def _look_at_audience(hub: Hub, campaign: Campaign, found: Found) -> Found
 
 
 async def _look_at_fields(hub: Hub, campaign: Campaign, plan: MessagePlan, found: Found) -> Found:
-    """Write one message for each pattern of missing fields: a field with a default is not missed."""
+    """Write one message for each pattern of missing fields: a field with a default may be missing."""
     patterns = await hub.campaigns.missing(campaign, await _fields_of(plan.content))
     gaps = await trio.to_thread.run_sync(_gaps, plan, campaign.channel, patterns, hub.now())
     needs = frozenset[str]()
@@ -226,7 +226,7 @@ async def _look_at_fields(hub: Hub, campaign: Campaign, plan: MessagePlan, found
 
 
 async def _fields_of(content: Content) -> frozenset[str]:
-    """The fields that a content takes from a contact."""
+    """The fields that a message takes from its contact."""
 
     def compiled() -> frozenset[str]:
         if content.channel is Channel.SMS:

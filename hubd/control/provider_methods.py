@@ -22,7 +22,7 @@ from hubd.wire.results import WouldChange
 
 
 async def list_all(hub: Hub, _: Params) -> r.ProvidersResult:
-    """How each provider is."""
+    """The state of each provider."""
     await trio.lowlevel.checkpoint()
     return {"providers": [provider_view(view) for view in hub.supervisor.providers.views()]}
 
@@ -48,7 +48,7 @@ async def test(hub: Hub, params: p.ProviderChange, command: Command) -> r.ProbeR
             "1 is in use and working" if probed.working == 1 else f"{probed.working} are in use and working"
         )
         detail = f"The server accepts no more connections at the moment; {works}."
-    # A code that nobody has sent stands for a login that was not tried: `detail` says all there is to say.
+    # If the code was not sent by the server, the login was not tried: `detail` says all there is to say.
     ours = answer.detail and answer.code and not answer.verbatim
     text = "" if ours else answer.text
     account = _account(probed.account)
@@ -100,7 +100,7 @@ async def _switch(hub: Hub, name: str, command: Command, *, on: bool) -> r.Provi
 
 def _sends_only_through(name: str, campaign: Campaign) -> bool:
     """Whether a campaign has this provider and no other."""
-    with suppress(BadInput):  # a file of another version is complained of elsewhere
+    with suppress(BadInput):  # a file of another version is reported elsewhere
         return spec_from_json(campaign.spec).providers == (name,)
     return campaign.provider == name
 

@@ -1,4 +1,4 @@
-"""A message as one recipient gets it, taken apart again for people to look at."""
+"""A message as one recipient gets it, decoded for people to look at."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hubd.engine.plan import MessagePlan
 from hubd.errors import NotFound
 from hubd.wire.message_results import ContentView
 
-#: Bytes of a message up to which what its attachments hold is shown, as it is encoded.
+#: Bytes of a message up to which its attachments are shown, as they are encoded.
 SOURCE_LIMIT = 1024 * 1024
 #: What an attachment holds: full lines of base64, and the rest.
 _ENCODED = re.compile(rb"(?:[A-Za-z0-9+/]{76}\r\n)+(?:[A-Za-z0-9+/]{1,75}={0,2}\r\n)?")
@@ -41,9 +41,9 @@ def write(
 def view_rendered(rendered: RenderedMessage, pictures: int = 0) -> ContentView:
     """The parts of a finished message, decoded.
 
-    `source` is the whole message when it has at most `SOURCE_LIMIT` bytes. Of a larger one it leaves out what
-    its attachments hold, which a last line says, but not the pictures of its HTML if they have only so many
-    bytes: `pictures`, 0 for no pictures.
+    `source` is the whole message when it has at most `SOURCE_LIMIT` bytes. In a larger one the contents of
+    attachments are left out, as its last line says, but not the pictures of its HTML if they have at most
+    `pictures` bytes (0: no pictures).
     """
     if rendered.channel is Channel.SMS:
         cost = segments(rendered.text)
@@ -74,8 +74,8 @@ _STRUCTURE = ("mime-version", "content-")
 
 
 def _shown(rendered: RenderedMessage, kept: int) -> Iterator[bytes]:
-    """The message, of which attachments are left out from the byte `kept` of its shared part on: in this the
-    pictures come first.
+    """The message, whose attachments are left out from byte `kept` of its shared part on, where pictures
+    come first.
     """
     yield rendered.payload
     at = 0
@@ -107,18 +107,18 @@ def _part(message: EmailMessage, kind: str) -> str:
 
 
 def contact_fields(contact: Contact) -> dict[str, str]:
-    """What a message may say of a contact: its own fields and the ones that everybody has."""
+    """What a message may say about a contact: its own fields and the ones that everybody has."""
     known = {"email": contact.email, "phone": contact.phone, "contact_id": contact.contact_id}
     return {**contact.fields, **{name: value for name, value in known.items() if value}}
 
 
 def address_of(contact: Contact, channel: Channel) -> str | None:
-    """Where messages of a channel go to; None when the contact has no such address."""
+    """Where messages of a channel go; None when the contact has no such address."""
     return contact.email if channel is Channel.EMAIL else contact.phone
 
 
 async def first_reachable(hub: Hub, campaign: Campaign) -> Contact:
-    """The first contact on its lists that would get it if it started now. Raises `NotFound`."""
+    """The first contact on its lists that would get the campaign if it started now. Raises `NotFound`."""
     found = await hub.campaigns.first_recipient(campaign)
     if found is not None:
         return await hub.contacts.get(found)

@@ -14,12 +14,12 @@ from hubd.wire import report_results as r
 
 
 def instead(params: p.ReportGet) -> str:
-    """What a viewer asks for instead; "" when it may have this report."""
+    """What a viewer can ask for instead; "" when it may have this report."""
     return next(filter(None, map(named_instead, params.names)), "")
 
 
 async def get(hub: Hub, params: p.ReportGet) -> r.ReportResult:
-    """The figures of a period. Raises BadInput, and NotFound for a campaign that there is not."""
+    """The figures of a period. Raises BadInput, and NotFound for a campaign that does not exist."""
     now = hub.now()
     there = place(params.timezone)
     period = read_period(params.since, params.until, zone=params.timezone, now=now)
@@ -40,8 +40,8 @@ async def get(hub: Hub, params: p.ReportGet) -> r.ReportResult:
 
 
 async def _chosen(hub: Hub, params: p.ReportGet) -> list[Campaign]:
-    """Those that are named; else all that have ever been started, also archived ones. Of those, the ones that
-    have the label and the provider that are asked for.
+    """The campaigns with the label and the provider asked for, out of those named; without names, out of all
+    that have ever been started, even archived ones.
     """
     if params.names:
         found = [await hub.campaigns.get(name) for name in dict.fromkeys(params.names)]

@@ -1,8 +1,8 @@
 """Who calls and what they may: viewers read, operators also change. Pure.
 
-The role comes from the way in, never from what a client says of itself: on a unix socket from the socket
-that was connected to (its mode and group say who may do that), on TCP from the ticket. The uid is for the
-audit trail; in a user namespace the kernel tells every foreign uid as the same one, so no right hangs on it.
+The role comes from how a client connects, never from what it says about itself: on a unix socket from the
+socket it connects to (whose mode and group say who may do that), on TCP from the ticket. The uid is for the
+audit trail; in a user namespace the kernel shows all foreign uids as one, so no permission depends on it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """Who is at the other end: the way in, and on a unix socket what the kernel says."""
+    """Who is at the other end: the listener, and on a unix socket what the kernel says."""
 
     role: Role
     listener: str  #: "control", "observe" or "tcp"
@@ -44,7 +44,7 @@ class Peer:
         return f"uid {self.uid}" if self.uid is not None else self.listener
 
     def forbidden(self, what: str, instead: str = "") -> HubError:
-        """The error that only operators may do it, with the way to become one from where this client is."""
+        """The error that only operators may do this, with how this client can become one."""
         by_ticket = self.listener == "tcp"
         up = 'connect with a ticket of the role "operator"' if by_ticket else "connect to the control socket"
         return HubError(

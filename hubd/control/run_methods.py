@@ -1,7 +1,7 @@
-"""`campaign.*`, the part that runs them: start, schedule, pause, resume, stop, retry.
+"""`campaign.*`, the methods that run campaigns: start, schedule, pause, resume, stop, retry.
 
-Each is: check, see with the supervisor that it can be done, then decide and write in one transaction, then
-tell the engine. The supervisor keeps the order, and has what is decided written by the command.
+Each does this: check, ask the supervisor whether it can be done, decide and write in one transaction, then
+tell the engine. The supervisor keeps the order, and has the command write what is decided.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from hubd.wire import campaign_results as r
 
 
 async def start(hub: Hub, params: p.CampaignStart, command: Command) -> r.StartResult:
-    """Run a campaign, now or at a time."""
+    """Run a campaign, now or at a given time."""
     campaign = await hub.campaigns.get(params.name)
     at = _start_time(hub, campaign, params)
     if at is not None:
@@ -80,7 +80,7 @@ def _started(seen: Inspection | None, answer: r.ChangeResult) -> r.StartResult:
 
 
 def _start_time(hub: Hub, campaign: Campaign, params: p.CampaignStart) -> float | None:
-    """When it is to start: as asked; or, for one that has not begun, as its file says. None for now."""
+    """When to start: as the request says, or, for one that has not begun, as its file says. None for now."""
     if campaign.recurrence:
         return _next_occurrence(hub, campaign, params)
     if params.at is not None:
@@ -99,7 +99,7 @@ def _start_time(hub: Hub, campaign: Campaign, params: p.CampaignStart) -> float 
 
 
 def _next_occurrence(hub: Hub, campaign: Campaign, params: p.CampaignStart) -> float:
-    """The time that a campaign that repeats waits for, or is to wait for."""
+    """The time that a recurring campaign waits for, or should wait for."""
     if params.at is not None:
         decide.check_once(campaign)
     if params.limit is not None:
@@ -183,12 +183,12 @@ async def unschedule(hub: Hub, params: p.CampaignChange, command: Command) -> r.
 
 
 async def pause(hub: Hub, params: p.CampaignChange, command: Command) -> r.ChangeResult:
-    """Stop sending for now. Answers when nothing more will leave."""
+    """Pause a campaign. Answers when nothing more will be sent."""
     return await _halt(hub, params.name, command, CampaignEvent.PAUSE, hub.supervisor.pause)
 
 
 async def stop(hub: Hub, params: p.CampaignChange, command: Command) -> r.ChangeResult:
-    """End it. Answers when nothing more will leave."""
+    """Stop a campaign for good. Answers when nothing more will be sent."""
     return await _halt(hub, params.name, command, CampaignEvent.STOP, hub.supervisor.stop)
 
 

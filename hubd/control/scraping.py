@@ -15,11 +15,11 @@ from hubd.wire.params import Params
 
 log = logging.getLogger(__name__)
 
-SCRAPE_SECONDS = 30.0  #: for the figures, and once more for the reader to take them
+SCRAPE_SECONDS = 30.0  #: for the figures, and again for the reader to take them
 
 
 class Scraping:
-    """Answers with the figures, one request after the other: they cost a look at every campaign."""
+    """Answers with the figures, one request at a time: each looks at every campaign."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub

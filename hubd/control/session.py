@@ -1,8 +1,8 @@
-"""One connection: one task reads, one task writes, requests run beside each other.
+"""One connection: one task reads, one task writes, requests run concurrently.
 
-A request that only reads is dropped with its connection, also in a batch, and `hub.cancel` drops it earlier.
-A command that changes something runs in the scope of the gate and is finished, whoever listens: a client that
-goes away in the middle of it leaves nothing half done.
+A request that only reads is dropped with its connection, even in a batch, and `hub.cancel` drops it earlier.
+A command that changes something runs in the scope of the gate and is always finished: a client that leaves
+in the middle of it leaves nothing half done.
 
 While a connection holds as much memory as it may, nothing more is read from it; see `memory`.
 """
@@ -55,12 +55,12 @@ log = logging.getLogger(__name__)
 
 HELLO_SECONDS = 10.0  #: for the greeting
 FINISH_SECONDS = 1.0  #: for requests in flight when the daemon stops
-LARGE = 64 * 1024  #: characters from which a message is parsed in a thread
+LARGE = 64 * 1024  #: a message with at least this many characters is parsed in a thread
 MAX_SUBSCRIPTIONS = 64
 
 UNAUTHENTICATED, BAD_PROTOCOL = 4001, 4002  #: close codes
 
-#: May be called once versions were compared, even if they do not fit: an old daemon can be replaced.
+#: May be called once versions are compared, even if they do not match: an old daemon can be replaced.
 ACROSS_VERSIONS = frozenset({"hub.status", "hub.shutdown", "hub.reload", "rpc.discover"})
 
 
@@ -72,14 +72,14 @@ class ServerContext:
     dispatcher: Dispatcher
     tickets: Tickets
     stopping: trio.Event
-    begun: trio.Nursery  #: where commands run that are finished, whoever listens
+    begun: trio.Nursery  #: where commands run, which are finished even if the client leaves
     paces: Mapping[Role, Pace] = field(default_factory=lambda: {role: Pace() for role in Role})
     pools: Mapping[Role, Pool] = field(default_factory=lambda: {role: Pool() for role in Role})
     turns: Mapping[Role, trio.Semaphore] = field(
         default_factory=lambda: {role: trio.Semaphore(TURNS) for role in Role}
     )
     sizes: AnswerSizes = field(default_factory=AnswerSizes)
-    listen: Callable[[], Awaitable[None]]  #: has the daemon listen on TCP if it does not; sets `url`
+    listen: Callable[[], Awaitable[None]]  #: makes the daemon listen on TCP if it does not; sets `url`
     url: str = ""  #: of the TCP listener; "" when there is none
 
 
@@ -111,10 +111,10 @@ class Session:
         self._quiet = trio.Event()
         self._calls = Calls()
         self._compared = trio.Event()  #: hub.hello came
-        self._greeted = False  #: ... and the versions fit
+        self._greeted = False  #: ... and the versions match
         self._expelled = ""  #: why this connection may not stay
         self._subscriptions: dict[str, Subscription] = {}
-        self._page = trio.StrictFIFOLock()  #: one subscription at a time has a page of events in hand
+        self._page = trio.StrictFIFOLock()  #: one subscription at a time holds a page of events
         self._numbered = 0
         self._nursery: trio.Nursery
 
@@ -128,18 +128,18 @@ class Session:
             with self._reading:
                 await self._read()
             if self._writer.closing and not self._stream.client_has_left():
-                await self._writer.written.wait()  # bounded: the writer's deadlines
+                await self._writer.written.wait()  # bounded by the writer's deadlines
             self._nursery.cancel_scope.cancel()
-        self._calls.drop_reads()  # of batches that go on because of their commands
+        self._calls.drop_reads()  # in batches that continue because of their commands
 
     async def _write(self) -> None:
         await self._writer.write()
-        self._reading.cancel()  # it may wait for room that only others can make
+        self._reading.cancel()  # it may be waiting for memory that only others can release
 
     # -- reading -----------------------------------------------------------------------------------
 
     async def _read(self) -> None:
-        """Take messages, one after the other, each when there is room for it and for its answer."""
+        """Take messages one by one, each when there is memory for it and for its answer."""
         while True:
             try:
                 message = await self._websocket.get_message()
@@ -153,7 +153,7 @@ class Session:
             await self._parse(message)
 
     async def _parse(self, message: str) -> None:
-        """A large one waits for room before it is parsed, a small one before it is begun."""
+        """Wait for memory: for a large message before it is parsed, for a small one before it is begun."""
         size, large = weight(message), len(message) >= LARGE
         if large:
             await self._memory.take(size)
@@ -168,7 +168,7 @@ class Session:
         if large:
             self._memory.add(expected)
         elif set(names) == {"hub.cancel"}:
-            self._memory.add(size + expected)  # it makes room
+            self._memory.add(size + expected)  # it releases memory
         else:
             await self._memory.take(size + expected)
         await self._take(members, set(names), batch=isinstance(parsed, Batch), held=size + expected)
@@ -176,7 +176,7 @@ class Session:
     async def _take(
         self, members: Sequence[Request | Rejected], names: set[str], *, batch: bool, held: int
     ) -> None:
-        """Begin the requests of one message, which hold so much memory. Those of a batch run in turn."""
+        """Begin the requests of one message, which hold `held` bytes. Those of a batch run in turn."""
         calls = [Call(member) for member in members]
         if self._in_flight >= MAX_IN_FLIGHT and names != {"hub.cancel"}:
             self._memory.release(held)
@@ -204,7 +204,7 @@ class Session:
         *,
         task_status: trio.TaskStatus[None],
     ) -> None:
-        """Commands begin in the order in which they came."""
+        """Serve calls that change something: commands begin in the order in which they came."""
         task_status.started()
         await self._serve(calls, batch, held, served)
 
@@ -373,9 +373,9 @@ class Session:
         return subscription
 
     async def _follow(self, subscription: Subscription) -> None:
-        """Until it is ended, or until what comes next is not kept any more: then nothing is passed over.
+        """Run until it is ended. If the next events have been pruned, close the connection.
 
-        The client is closed, comes back with its cursor, and is told of the gap.
+        The client comes back with its cursor and is told about the gap.
         """
         if not await subscription.run(self._writer.post, self._page):
             log.info("a client was too slow: its next events have been pruned")
@@ -393,7 +393,7 @@ class Session:
         return {"changed": True}
 
     def _must_answer(self) -> bool:
-        """Whether pings must be answered: by who wants to be told of events, and by who came over TCP.
+        """Whether pings must be answered: by clients with subscriptions, and by those on TCP.
 
         The kernel says when the other end of a unix socket is gone; a client that only calls now and then may
         leave it unread in between.
@@ -406,7 +406,7 @@ class Session:
             await self._writer.post(f"[{','.join(texts)}]" if batch else texts[0])
 
     async def _part(self) -> None:
-        """When the daemon stops: let begun requests be answered, say why, and close."""
+        """When the daemon stops: let running requests be answered, say why, and close."""
         await self._context.stopping.wait()
         with trio.move_on_after(FINISH_SECONDS):
             while self._in_flight:

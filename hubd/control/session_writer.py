@@ -2,7 +2,7 @@
 
 Only the writer writes messages. A send that misses its deadline ends the connection: the websocket library
 leaves half a frame behind a cancelled send and would go on as if nothing had happened. What waits to be
-written is bounded, so a client that does not read stops its own requests and no other's.
+written is bounded, so a client that does not read stops its own requests and nobody else's.
 
 A message whose end is not known yet is written in fragments (RFC 6455 5.4); no other message can be written
 before its last one.
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 SEND_SECONDS = 10.0  #: for one message to be taken by the client
 CLOSE_SECONDS = 2.0  #: for the closing handshake
 PING_SECONDS = 20.0  #: between signs of life asked of the client
-MISSED = 2  #: signs of life that may fail to come
+MISSED = 2  #: pings that may be unanswered
 QUEUED = 8  #: messages that wait to be written
 
 SLOW = 4008  #: close code: it does not read, or does not answer pings
@@ -34,7 +34,7 @@ SLOW = 4008  #: close code: it does not read, or does not answer pings
 
 @dataclass(frozen=True, slots=True)
 class _Close:
-    """Asks the writer to close, after all that was queued before."""
+    """Asks the writer to close, after everything queued before."""
 
     code: int
     reason: str
@@ -56,7 +56,7 @@ class SessionWriter:
         stream: Prefixed,
         memory: ConnectionMemory,
     ) -> None:
-        self.closing = False  #: somebody asked to close: what is asked now gets no answer
+        self.closing = False  #: somebody asked to close: requests that come now get no answer
         self.written = trio.Event()  #: nothing will be written any more
         self._websocket = websocket
         self._stream = stream
@@ -94,7 +94,7 @@ class SessionWriter:
         return fragments
 
     async def close(self, code: int, reason: str) -> None:
-        """Close when what is queued has been written."""
+        """Close once everything queued has been written."""
         self.closing = True
         try:
             await self._queue.send(_Close(code, reason))
@@ -140,7 +140,7 @@ class SessionWriter:
         self._queued.close()
 
     async def _send_fragments(self, message: _Fragments) -> bool:
-        """Send all of them; whether they all came and were written."""
+        """Send all of them. Returns whether they all came and were written."""
         first = last = True
         with message.fragments:
             async for data, last in message.fragments:
@@ -157,7 +157,7 @@ class SessionWriter:
     async def _send(self, data: bytes, *, first: bool = True, last: bool = True) -> bool:
         """Whether the client took it in time; if not, the connection is over.
 
-        One who was only late, and takes the rest while the closing handshake would last, is told why.
+        A client that is only late, and takes the rest within `CLOSE_SECONDS`, is told why.
         """
         begun = trio.current_time()
         with trio.move_on_after(SEND_SECONDS + CLOSE_SECONDS) as scope:
@@ -180,9 +180,9 @@ class SessionWriter:
     # -- signs of life -----------------------------------------------------------------------------
 
     async def watch(self, must_answer: Callable[[], bool]) -> None:
-        """Ping now and then, and close on a client that leaves two pings unanswered when it must answer.
+        """Ping now and then, and close if a client that must answer leaves two pings unanswered.
 
-        Who need not may simply not be reading, between one call and the next.
+        One that need not may simply not be reading, between one call and the next.
         """
         async with trio.open_nursery() as nursery:
             while True:

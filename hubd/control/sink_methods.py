@@ -1,4 +1,4 @@
-"""`sink.*`: where figures and events are copied to."""
+"""`sink.*`: the places that figures and events are copied to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hubd.wire import sink_results as r
 
 
 async def list_all(hub: Hub, _: common.Params) -> r.SinksResult:
-    """How each sink is."""
+    """The state of each sink."""
     return {"sinks": [_status(view) for view in await hub.sinks.views()]}
 
 

@@ -1,14 +1,14 @@
-"""One subscription: a cursor over the durable events of the database, and gauges beside it.
+"""One subscription: a cursor over the durable events of the database, and gauges.
 
 There is no queue that could overflow. The subscription remembers the number of the last event it sent and
 reads the next page when the connection has taken the one before; a client that is slow, or that comes back
 after the daemon was killed, finds what it missed in the database. Gauges (live figures) have no number: the
-newest is read when it can be sent, so a slow client gets fewer of them and not older ones.
+newest is read when it can be sent, so a slow client gets fewer of them, but not older ones.
 
 A gauge follows every change of state, so that the last figures a client sees are the final ones.
 
-Who is so slow that the events it has to read next are not kept any more gets no others instead: the
-subscription ends, and `run` says so.
+If a client is so slow that its next events have been pruned, none are skipped: the subscription ends, and
+`run` says so.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from hubd.wire.events import EVENTS
 
 PAGE = 256  #: events read at once
 PROGRESS = "campaign.progress"  #: the type of a gauge
-FIGURES = 60.0  #: live figures looked up in a second, for all subscribers of a role together
+FIGURES = 60.0  #: live figures looked up per second, for all subscribers of a role together
 
 Post = Callable[[str], Awaitable[None]]
 
@@ -43,7 +43,7 @@ class Pace:
         self._line = trio.Lock()
 
     async def turn(self) -> None:
-        """Wait for one, behind those who asked before."""
+        """Wait for a turn, behind those who asked before."""
         async with self._line:
             await trio.sleep(1 / FIGURES)
 
@@ -53,7 +53,7 @@ class _Topics:
     """What is followed."""
 
     names: frozenset[str]  #: of campaigns
-    campaigns: bool  #: all of them, whenever they are made
+    campaigns: bool  #: all campaigns, future ones included
     daemon: bool  #: what belongs to no campaign
     everything: bool  #: one-off messages, too
     types: frozenset[str] | None  #: None: all
@@ -69,12 +69,12 @@ class _Topics:
         )
 
     def wanted(self, kind: str) -> bool:
-        """Whether events of this type are."""
+        """Whether events of this type are wanted."""
         return self.types is None or kind in self.types
 
 
 async def open_subscription(hub: Hub, name: str, params: EventsSubscribe, pace: Pace) -> Subscription:
-    """Register where the subscriber stands. Raises `BadInput`, `NotFound` and `ResumeGap`."""
+    """Open a subscription at the subscriber's cursor. Raises `BadInput`, `NotFound` and `ResumeGap`."""
     topics = _topics(params)
     campaigns = await _find(hub, sorted(topics.names), returning=params.after is not None)
     if params.after is not None:
@@ -85,7 +85,7 @@ async def open_subscription(hub: Hub, name: str, params: EventsSubscribe, pace: 
         "subscription": name,
         "epoch": hub.database.epoch,
         "seq": taken.seq if params.after is None else params.after.seq,
-        # One of now does not go with events of before: what it has already would be told again.
+        # No current snapshot with past events: it would already contain what they tell.
         "snapshot": {"campaigns": await views_of(hub, taken.campaigns)}
         if params.snapshot and params.after is None
         else None,
@@ -94,7 +94,7 @@ async def open_subscription(hub: Hub, name: str, params: EventsSubscribe, pace: 
         hub,
         opening,
         topics,
-        # Since the cursor a name may have been another campaign's, whose events are to be told, too.
+        # Since the cursor, a name may have belonged to another campaign, whose events count, too.
         campaign_ids=None
         if many or topics.daemon or params.after is not None
         else tuple(each.id for each in campaigns),
@@ -125,7 +125,7 @@ def _topics(params: EventsSubscribe) -> _Topics:
 
 
 async def _find(hub: Hub, names: list[str], *, returning: bool) -> list[Campaign]:
-    """The campaigns of these names. Some may be gone for one who returns, and hears of that by events."""
+    """The campaigns with these names. For a returning client some may be gone, which events will tell."""
     found: list[Campaign] = []
     for name in names:
         try:
@@ -137,10 +137,10 @@ async def _find(hub: Hub, names: list[str], *, returning: bool) -> list[Campaign
 
 
 async def _check_cursor(hub: Hub, after: Cursor) -> None:
-    """Refuse a cursor of another life of the database, or one whose next events were pruned."""
+    """Refuse a cursor from before a restore of the database, or one whose next events were pruned."""
     oldest = await hub.events.oldest_seq()
     restored = hub.restores.found
-    lost = restored is not None and after.epoch < restored.epoch  # its numbers may have been used twice
+    lost = restored is not None and after.epoch < restored.epoch  # its event numbers may have been used twice
     if (
         lost
         or after.epoch > hub.database.epoch
@@ -193,7 +193,7 @@ class Subscription:
         Pages of events are read and sent while `page` is held, which the subscriptions of a connection share:
         for a client that does not read there is one page in memory, however many subscriptions it has.
 
-        False: the events that come next are not kept any more.
+        False: the next events have been pruned.
         """
         with self.scope:
             async with trio.open_nursery() as nursery:
@@ -213,7 +213,7 @@ class Subscription:
         self.scope.cancel()
 
     async def _send_page(self, post: Post) -> bool:
-        """Send the next events; whether there may be more already."""
+        """Send the next events. Returns whether there may be more already."""
         head = self._hub.database.head_seq
         ids = self._ids
         page = await self._hub.events.page(self._seq, PAGE, ids)
@@ -228,10 +228,10 @@ class Subscription:
                 await self._send(post, event_view(row, self._hub.database.epoch))
             await self._note_state(row, post)
             if self._ids is not ids:
-                return True  # the page was filtered by what is not followed any more: read on from here
+                return True  # the page was read with a filter that no longer applies: read on from here
         if len(page) == PAGE:
             return True
-        # What others' events lie between is passed over, or waiting would end at once.
+        # Skip events of others in between, or waiting would end at once.
         self._seq = max(self._seq, head)
         return False
 
@@ -246,7 +246,7 @@ class Subscription:
 
     async def _note_state(self, row: EventRow, post: Post) -> None:
         if row.type == "campaign.deleted":
-            self._ids = None  # its name may come again, with another number
+            self._ids = None  # its name may be used again, with another id
         if row.type != "campaign.state":
             return
         if row.data.get("to") == CampaignState.RUNNING:
@@ -273,10 +273,10 @@ class Subscription:
     async def _send_progress(
         self, name: str, state: str, post: Post, last: dict[str, int] | None = None
     ) -> None:
-        """Send a campaign's figures; with `last`, only if they are not those.
+        """Send a campaign's figures; with `last`, only if they have changed.
 
         `state` is the one that the client was told last. If the campaign has left it, the event that says so
-        is sent first, and figures after that.
+        comes first, and figures follow it.
         """
         try:
             view = await view_of(self._hub, await self._hub.campaigns.get(name))

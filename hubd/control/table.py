@@ -1,4 +1,4 @@
-"""One row of the table that dispatches and that describes itself."""
+"""One row of the dispatch table, which also describes itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hubd.wire.params import Params
 P = TypeVar("P", bound=Params)
 R = TypeVar("R")
 
-READ_SECONDS = 60.0  #: for a request that changes nothing; then it is dropped
+READ_SECONDS = 60.0  #: after which a request that changes nothing is dropped
 CHECK_SECONDS = 1_800.0  #: to recount a database of many millions of messages, or to write as many texts
 
 
@@ -27,9 +27,9 @@ def _nothing(_: object) -> str:
 class Disk(Enum):
     """What a full disk does to a method that changes something."""
 
-    NEEDS_SPACE = "needs space"  #: it takes something in, and is refused while there is little space
-    RESERVE = "reserve"  #: it is written with the space that is kept back, as pause and stop have to be
-    NOT_NEEDED = "not needed"  #: it has its effect, as shutdown must; then it is only not in the audit trail
+    NEEDS_SPACE = "needs space"  #: it adds data, and is refused while disk space is low
+    RESERVE = "reserve"  #: it may use the reserve file's space, as pause and stop must
+    NOT_NEEDED = "not needed"  #: it takes effect anyway, as shutdown must, but is not in the audit trail
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +40,16 @@ class Method:
     summary: str
     params: type[Params]
     result: type  #: a TypedDict of `hubd.wire.*_results`
-    #: None for what belongs to the connection itself; see `session`. One that mutates gets a `Command`, too.
+    #: None for methods of the connection itself; see `session`. One that mutates gets a `Command`, too.
     handler: Callable[..., Awaitable[object]] | None
     mutates: bool = False
     private: bool = False  #: it hands out addresses, or what was written to them
-    #: What a viewer asks for instead, when these parameters are not for viewers; else "".
+    #: What a viewer can ask for instead, when these parameters are not for viewers; else "".
     instead: Callable[[Any], str] = _nothing
-    seconds: float = READ_SECONDS  #: how long it may take, unless it changes something: then it is finished
+    seconds: float = READ_SECONDS  #: after which it is dropped, unless it changes something: that is finished
     disk: Disk = Disk.RESERVE
-    #: Whether the answer is kept under the key. The two that queue a message keep the key with the message: a
-    #: repetition is answered with how far the message has got since.
+    #: Whether the answer is kept under the key. Methods that queue a message keep the key with the message: a
+    #: repetition is answered with the current state of the message.
     keeps_answer: bool = True
 
     @property
@@ -69,7 +69,7 @@ def reads(
     instead: Callable[[P], str] = _nothing,
     seconds: float = READ_SECONDS,
 ) -> Method:
-    """A method that changes nothing."""
+    """Describe a method that changes nothing."""
     return Method(name, summary, params, result, handler, private=private, instead=instead, seconds=seconds)
 
 
@@ -83,12 +83,12 @@ def changes(
     disk: Disk = Disk.RESERVE,
     keeps_answer: bool = True,
 ) -> Method:
-    """A method that changes something."""
+    """Describe a method that changes something."""
     return Method(name, summary, params, result, handler, mutates=True, disk=disk, keeps_answer=keeps_answer)
 
 
 def of_session(
     name: str, summary: str, params: type[P], result: type, *, instead: Callable[[P], str] = _nothing
 ) -> Method:
-    """A method of the connection itself."""
+    """Describe a method of the connection itself."""
     return Method(name, summary, params, result, None, instead=instead)

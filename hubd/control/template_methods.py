@@ -30,11 +30,11 @@ from hubd.wire.results import Done
 
 
 async def apply(hub: Hub, params: p.TemplateApply, command: Command) -> r.TemplatesApplied:
-    """Keep template files as new versions, as far as they differ; campaigns that have not begun use them."""
+    """Store template files as new versions if they differ; campaigns that have not begun use them."""
     specs = [_read(raw, f"specs[{at}]") for at, raw in enumerate(params.specs)]
     _check_names(specs)
     work = hub.templates.applying(specs)
-    # Compiling takes long, so it is not done in the writer's thread, but with what a rehearsal finds.
+    # Compiling takes long, so it is done on the result of a dry run, not in the writer's thread.
     found, answer = await hub.commands.dry_run(command.request, work, partial(_applied, command))
     await trio.to_thread.run_sync(_check, specs, found)
     return answer if command.dry_run else await command.write(work, partial(_applied, command))
@@ -55,7 +55,7 @@ def _check_names(specs: Sequence[TemplateSpec]) -> None:
 
 
 def _check(specs: Sequence[TemplateSpec], found: AppliedTemplates) -> None:
-    """Raise BadTemplate or Conflict if something of this cannot be rendered."""
+    """Raise BadTemplate or Conflict if any of this cannot be rendered."""
     places = {spec.name: f"specs[{at}]" for at, spec in enumerate(specs)}
     for name, parts in found.joined.items():
         if name not in places:

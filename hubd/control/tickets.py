@@ -1,9 +1,9 @@
 """Tokens that let a connection in where the kernel does not say who calls: on TCP.
 
-A ticket is got over the unix socket and taken to the TCP listener by a web page. It is good once, for a
-minute at most, for one role and for pages of one Origin. Who comes in by a ticket is given a session token to
-come back with when the connection breaks: it has the same bounds, changes at every greeting, and dies five
-minutes after its connection. Programs that are no browser may be given a permanent token.
+A ticket is issued over the unix socket, and a web page presents it to the TCP listener. It is good once, for
+a minute at most, for one role and for pages of one Origin. A client that uses a ticket is given a session
+token to reconnect with when the connection breaks: it has the same limits, changes at every greeting, and
+expires five minutes after its connection. Programs other than browsers may be given a permanent token.
 
 Only hashes are kept, in memory: nothing here outlives the daemon, and a core dump shows no token.
 """
@@ -21,21 +21,21 @@ from dataclasses import dataclass
 from hubd.control.roles import Role
 from hubd.errors import HubError
 
-MAX_TTL = 60.0  #: seconds a ticket may be taken along before it is used
+MAX_TTL = 60.0  #: seconds within which a ticket must be used
 RECONNECT_SECONDS = 300.0  #: how long a session token outlives its connection
-MAX_TICKETS = 256  #: that are issued and not used yet
-MAX_VIEWERS_TICKETS = 192  #: those of them that viewers had issued
+MAX_TICKETS = 256  #: issued and not used yet
+MAX_VIEWERS_TICKETS = 192  #: of them, those requested by viewers
 TOKEN_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """What a token stands for. Without an Origin it is for programs that are no browser, only for them."""
+    """What a token permits. Without an Origin it is only for programs that are not browsers."""
 
     role: Role
     origin: str | None
-    issuer: str  #: who had it issued, for the audit trail
-    gets_tickets: bool = False  #: whether who comes by it may have tickets issued, as over a unix socket
+    issuer: str  #: who requested it, for the audit trail
+    gets_tickets: bool = False  #: whether its holder may request tickets, as over a unix socket
 
 
 @dataclass(slots=True, eq=False)
@@ -43,22 +43,22 @@ class _Entry:
     digest: bytes
     grant: Grant
     until: float
-    once: bool  #: a ticket: gone when it was shown
-    renewable: bool = True  #: False: whoever comes by it needs no other to come back
-    by: Role = Role.OPERATOR  #: who had it issued
+    once: bool  #: a ticket: gone once it has been presented
+    renewable: bool = True  #: False: its holder can reconnect with it and needs no other
+    by: Role = Role.OPERATOR  #: who requested it
 
 
 class Tickets:
-    """All tokens of this daemon. `now` is a clock that is never set, in seconds."""
+    """All tokens of this daemon. `now` is a monotonic clock, in seconds."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._entries: list[_Entry] = []
 
     def issue(self, grant: Grant, ttl: float, *, by: Role = Role.OPERATOR) -> str:
-        """A ticket that is good for `ttl` seconds, issued for who has the role `by`.
+        """A ticket that is good for `ttl` seconds, requested by a client with the role `by`.
 
-        Raises `HubError` (rate_limited) when too many wait; viewers leave some for operators.
+        Raises `HubError` (rate_limited) when too many are unused; some are reserved for operators.
         """
         self._forget_old()
         waiting = [entry.by for entry in self._entries if entry.once]
@@ -78,7 +78,7 @@ class Tickets:
         return self._add(grant, math.inf, renewable=False)
 
     def admit(self, token: str, origin: str | None) -> Admission | None:
-        """Let in who shows a token from this Origin; None for one that is unknown, used, old or another's.
+        """Admit a client with a token for this Origin; None if it is unknown, used, expired or for another.
 
         A presented ticket is used up, even if it is refused: its holder should not have it.
         """
@@ -94,15 +94,15 @@ class Tickets:
         return Admission(self, found) if found.grant.origin == origin else None
 
     def admission(self, grant: Grant) -> Admission:
-        """Let in who has shown something else that stands for `grant`, and is good as long as that is."""
+        """Admit a client by other, lasting credentials that stand for `grant`."""
         return Admission(self, _Entry(b"", grant, math.inf, once=False, renewable=False))
 
     def good_until(self) -> float:
-        """When the last ticket or session token expires, if nobody comes; one of a connection never does."""
+        """When the last ticket or session token expires; infinity while a connection holds one."""
         return max((entry.until for entry in self._entries if entry.renewable), default=-math.inf)
 
     def replace(self, entry: _Entry) -> tuple[_Entry, str]:
-        """A session token in the place of this one, or of a used ticket. See `Admission.renew`."""
+        """A session token in place of this one, or of a used ticket. See `Admission.renew`."""
         if entry in self._entries:
             self._entries.remove(entry)
         elif not entry.once:
@@ -115,7 +115,7 @@ class Tickets:
         return self._entries[-1], token
 
     def let_die(self, entry: _Entry) -> None:
-        """The connection that holds this session token is over."""
+        """Let a session token expire: the connection that holds it is over."""
         entry.until = self._now() + RECONNECT_SECONDS
 
     def _forget_old(self) -> None:
@@ -129,18 +129,18 @@ class Tickets:
 
 
 class Admission:
-    """One connection that came in by a token."""
+    """One connection that was admitted by a token."""
 
     def __init__(self, tickets: Tickets, entry: _Entry) -> None:
         self.grant = entry.grant
         self._tickets = tickets
-        self._entry = entry  #: what it would come back by
+        self._entry = entry  #: the token to reconnect with
         self._renewed = False
 
     def renew(self) -> str | None:
-        """The token to come back with; the one before is void. None: the one it came by stays good.
+        """The token to reconnect with; the one before is void. None: the one it used stays valid.
 
-        Raises `HubError` (unauthenticated) when another connection came by the same token and renewed it.
+        Raises `HubError` (unauthenticated) when another connection used the same token and renewed it.
         """
         if not self._entry.renewable:
             return None
@@ -149,13 +149,13 @@ class Admission:
         return token
 
     def end(self) -> None:
-        """The connection is over: the token that it was given is good for a while yet."""
+        """The connection is over: the token that it was given stays valid for a while."""
         if self._renewed:
             self._tickets.let_die(self._entry)
 
 
 class Frequency:
-    """How often something happened lately. `now` is a clock that is never set, in seconds."""
+    """How often something happened lately. `now` is a monotonic clock, in seconds."""
 
     def __init__(self, now: Callable[[], float], *, limit: int = 5) -> None:
         self.limit = limit
@@ -163,7 +163,7 @@ class Frequency:
         self._times: deque[float] = deque(maxlen=limit + 1)
 
     def count(self) -> int:
-        """Count one more: how often in the last minute. More than one above the limit is not reported."""
+        """Count one more. Returns how many there were in the last minute, at most one above the limit."""
         now = self._now()
         while self._times and self._times[0] <= now - 60.0:
             self._times.popleft()

@@ -1,4 +1,4 @@
-"""Values of the program as results for the world. Pure."""
+"""Values of the program as results for clients. Pure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from hubd.engine.provider import ProviderView
 
 
-@lru_cache(maxsize=1024)  # what was written together has the same time
+@lru_cache(maxsize=1024)  # rows written together have the same time
 def time_text(at: float | None) -> str | None:
     """Seconds since the epoch as RFC 3339 in UTC with milliseconds: "2026-12-01T08:00:00.000Z"."""
     if at is None:
@@ -63,7 +63,7 @@ def campaign_view(
     refused: int = 0,
     reads: bool = False,
 ) -> r.CampaignView:
-    """A campaign with its pace (None when it does not run) and why it is as it is.
+    """A campaign with its pace (None when it is not running) and the reason for its state.
 
     `reads`: whether anything is read for what comes back.
     """
@@ -126,7 +126,7 @@ def _repetition(campaign: Campaign) -> _Repetition:
 
 
 def upcoming_view(campaign: Campaign, now: float) -> list[str | None]:
-    """The next three times of a campaign that repeats; of another one, none."""
+    """The next three times of a recurring campaign; of any other, none."""
     recurrence = recurrence_from_json(campaign.recurrence)
     return [] if recurrence is None else [time_text(at) for at in recurrence.upcoming(now)]
 
@@ -163,7 +163,7 @@ def counts_view(counts: Counts) -> r.CountsView:
 
 
 def provider_view(provider: ProviderView) -> ProviderStatus:
-    """The health of a provider, for the engine."""
+    """The health of a provider, as the engine reports it."""
     return {
         "name": provider.name,
         "type": provider.kind,
