@@ -1,4 +1,4 @@
-"""What a kind of provider has to say of itself, for the configuration and for the engine."""
+"""What a kind of provider declares about itself, for the configuration and for the engine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ S = TypeVar("S", bound=ProviderSettings)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """What an account is opened with, beside its settings."""
+    """What an account is opened with, besides its settings."""
 
     name: str  #: of the provider
     bridge: Bridge
@@ -57,31 +57,31 @@ def _nothing(_: object, __: Opening) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind(Generic[S]):
-    """One kind. Its folder's module `kind` has it as `KIND`."""
+    """One kind. Its folder's module `kind` defines it as `KIND`."""
 
     settings: type[S]
     #: Reads a table of hubd.toml; notes every fault there, and returns None if there is nothing to go by. The
     #: path is the folder that file names are relative to.
     read: Callable[[Table, Path], S | None]
-    #: Opens an account. Called in a thread: what takes long to import is imported here. Raises `BadConfig`.
+    #: Opens an account. Called in a thread: slow imports belong here. Raises `BadConfig`.
     open: Callable[[S, Opening], Transport]
     channels: frozenset[Channel]
-    in_doubt: InDoubt  #: what holds for lost answers when the campaign says nothing
-    connections: Callable[[S], int]  #: how many are used at most
+    in_doubt: InDoubt  #: what to do about lost answers when the campaign says nothing
+    connections: Callable[[S], int]  #: how many may be used
     #: Where the secrets are, by key; the one that the login needs most comes first.
     secrets: Callable[[S], Mapping[str, SecretRef | None]] = _none
     sender: Callable[[S], str] = _nobody  #: what it sends as when the campaign does not say
     can_reconcile: bool = False  #: whether it can be asked what it accepted
     #: What a campaign may not have with this kind, as sentences for people.
     problems: Callable[[Content], Iterable[str]] = _no_problems
-    #: What of these settings cannot work as meant, as sentences for people without an address. It is told
-    #: whether there is a mailbox that hubd reads.
+    #: Which of these settings cannot work as meant, as sentences for people without an address. The second
+    #: argument says whether there is a mailbox that hubd reads.
     advice: Callable[[S, bool], Iterable[str]] = _no_advice
-    #: Opens what reads what comes back about its messages (receipts, bounces, replies); None if these
-    #: settings name no such place. Called in a thread, like `open`.
+    #: Opens the source of what comes back about its messages (receipts, bounces, replies); None if these
+    #: settings name none. Called in a thread, like `open`.
     receipts: Callable[[S, Opening], Source | None] = _nothing
-    #: Reads what it tells by itself, where hubd.toml has a listener; `webhook_key` is the key of the secret
-    #: that it signs with, or `webhook_public_key` gives the public key that its signatures are checked with.
+    #: Reads its webhook, where hubd.toml has a listener; `webhook_key` is the key of the secret that it signs
+    #: with, or `webhook_public_key` gives the public key that its signatures are checked with.
     webhook: ReadWebhook | None = None
     webhook_key: str = ""
     webhook_public_key: Callable[[S], str] = _nobody

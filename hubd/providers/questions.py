@@ -23,7 +23,7 @@ class Found(NamedTuple):
 
 
 class Answers(Protocol):
-    """Whoever is asked. What was given as an option is not asked for."""
+    """The person who is asked. What was given as an option is not asked for."""
 
     @property
     def secret_on_stdin(self) -> bool:
@@ -43,11 +43,11 @@ class Answers(Protocol):
         default: str | None = None,
         proposal: str | None = None,
     ) -> str:
-        """A text. `default` stands for an empty answer and for nobody to ask, `proposal` for the former."""
+        """A text. `default` replaces an empty answer or a missing person, `proposal` only the former."""
         ...
 
     def secret(self, question: str) -> str:
-        """A secret, from standard input or typed without an echo."""
+        """A secret, from standard input or typed without echo."""
         ...
 
     def two_secrets(self, question: str, further: str) -> tuple[str, str]:
@@ -55,7 +55,7 @@ class Answers(Protocol):
         ...
 
     def say(self, advice: str) -> None:
-        """Tell something to whoever is asked; nothing if nobody is."""
+        """Tell the person something; does nothing if nobody is asked."""
         ...
 
     def refuse(self, problem: str, *, hint: str = "") -> NoReturn:
@@ -71,12 +71,12 @@ class Option:
     help: str
     metavar: str = ""
     choices: tuple[str, ...] = ()
-    between: tuple[int, int] | None = None  #: for whole numbers
+    between: tuple[int, int] | None = None  #: the range of a whole number
     key: str = ""  #: its name for `Answers`; by default that of the flag, "account_sid"
-    elsewhere: str = ""  #: a hint for those who give it for another kind
+    elsewhere: str = ""  #: a hint if it is given for another kind
     writes: str = ""  #: the key of the provider's section that it sets, with dots; by default `name`
     label: str = ""  #: what a form calls it; by default `help` without its end
-    only_with: tuple[str, str] | None = None  #: the option, and its value, with which alone it makes sense
+    only_with: tuple[str, str] | None = None  #: it only makes sense if this option has this value
 
     @property
     def name(self) -> str:
@@ -90,7 +90,7 @@ def _as_it_is(secret: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretQuestion:
-    """A secret of a kind."""
+    """A secret that a kind needs."""
 
     key: str  #: of the provider's section, with dots: "oauth2.refresh_token"
     label: str
@@ -104,16 +104,16 @@ class Choice:
 
     word: str
     line: str
-    name: str = ""  #: proposed for the provider; "" for the word
-    rate: str = ""  #: asked for a rate limit, where the account is known to have one
-    tidy: Callable[[str], str] = _as_it_is  #: makes of what was typed the secret that is meant
-    advice: str = ""  #: where somebody finds what is asked for
-    left_out: tuple[str, ...] = ()  #: the names of options that it answers by itself
+    name: str = ""  #: proposed name of the provider; "": the word
+    rate: str = ""  #: the question about a rate limit, where the account is known to have one
+    tidy: Callable[[str], str] = _as_it_is  #: turns what was typed into the actual secret
+    advice: str = ""  #: where to find what is asked for
+    left_out: tuple[str, ...] = ()  #: the names of options that this choice answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Questions:
-    """What is asked about one kind. Its folder's module `questions` has them as `QUESTIONS`."""
+    """What is asked about one kind. Its folder's module `questions` defines them as `QUESTIONS`."""
 
     type: str
     ask: Callable[[Answers, str], Found]  #: the second is the word of the choice; the type if there is none
@@ -121,11 +121,11 @@ class Questions:
     options: tuple[Option, ...] = ()
     secrets: tuple[SecretQuestion, ...] = ()  #: in the order in which standard input has them
     chosen_by: str = ""  #: the key of the option whose value is the word of a choice
-    implied_by: tuple[str, ...] = ()  #: keys of options that say by themselves that it is this kind
+    implied_by: tuple[str, ...] = ()  #: keys of options that imply this kind
     has_secret: bool = True
 
     def choice(self, word: str) -> Choice:
-        """The line of the menu with this word, or one that says nothing."""
+        """The line of the menu with this word, or an empty one."""
         return next((each for each in self.choices if each.word == word), Choice(word=word, line=""))
 
 

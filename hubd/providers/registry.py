@@ -1,6 +1,6 @@
 """The kinds of providers, by their `type` in hubd.toml. A new kind is a folder and a line here.
 
-Importing this imports no kind: hubctl and hubd start fast, and a kind may need a library that is not there.
+Importing this imports no kind, so hubctl and hubd start fast; and a kind may need a missing library.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hubd.providers.kind import Kind
     from hubd.providers.questions import Questions
 
-#: The folder of each kind, in the order in which people are told of them.
+#: The folder of each kind, in the order in which people see them.
 KINDS: dict[str, str] = {
     "smtp": "hubd.providers.smtp",
     "twilio": "hubd.providers.twilio",
@@ -22,7 +22,7 @@ KINDS: dict[str, str] = {
     "sns": "hubd.providers.sns",
     "outbox": "hubd.providers.outbox",
 }
-#: The kind and the name of the provider that is always there.
+#: The kind and name of the provider that always exists.
 BUILT_IN = "outbox"
 
 
@@ -39,11 +39,11 @@ def questions_of(type_: str) -> Questions:
 
 
 def all_questions() -> Iterator[Questions]:
-    """Those of every kind."""
+    """The questions of every kind."""
     return map(questions_of, KINDS)
 
 
 def in_words() -> str:
-    """Their names for people: "outbox, smtp or twilio"."""
+    """The names of the kinds, for people: "outbox, smtp or twilio"."""
     *others, last = sorted(KINDS)
     return f"{', '.join(others)} or {last}"

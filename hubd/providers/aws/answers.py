@@ -1,7 +1,7 @@
 """What the services of AWS answer: the names of their errors, and the two formats. Pure.
 
-SES answers in JSON, SQS in JSON with its names in another place, SNS in XML. A document type, which is where
-the entities of an XML bomb are declared, is refused unread.
+SES answers in JSON, SQS in JSON with the error's name in another place, SNS in XML. A document type, where
+an XML bomb would declare its entities, is refused unread.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from xml.parsers import expat
 
 from hubd.transports.http_protocol import Response
 
-#: Elements inside each other in an answer, and all of them together; a page of 100 numbers has about 120.
+#: Nesting depth of an answer, and its number of elements; a page of 100 numbers has about 120.
 MOST_DEPTH = 20
 MOST_ELEMENTS = 10_000
 #: Seconds by which this machine's clock may differ from the service's; AWS accepts five minutes.
@@ -25,7 +25,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 class Unreadable(Exception):
-    """An answer is not in the format that it should be in; `str()` says why, and quotes nothing."""
+    """An answer is not in the expected format; `str()` says why, and quotes nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Failure:
 
 
 def failure_of(response: Response) -> Failure:
-    """The error in an answer that is no success. Never raises: a proxy may have answered."""
+    """The error in an unsuccessful answer. Never raises: a proxy may have answered."""
     name = response.headers.get("x-amzn-errortype", "").partition(":")[0].strip()
     message = ""
     body = response.body.strip()
@@ -52,7 +52,7 @@ def failure_of(response: Response) -> Failure:
             name, message = (text if isinstance(text, str) else "" for text in (named, said))
     except Unreadable:
         pass
-    # "com.amazonaws.sqs#QueueDoesNotExist": what is before the # says where the name is declared.
+    # "com.amazonaws.sqs#QueueDoesNotExist": the part before the # says where the name is declared.
     name = name.rpartition("#")[2].partition(":")[0]
     return Failure(name=name if _NAME.fullmatch(name) else "", message=message)
 
@@ -93,7 +93,7 @@ def read_xml(body: bytes) -> list[tuple[str, str]]:
     def refuse(*_: object) -> None:
         raise Unreadable("it has a document type")
 
-    parser = expat.ParserCreate("utf-8")  # whatever the document says of itself
+    parser = expat.ParserCreate("utf-8")  # whatever encoding the document declares
     parser.buffer_text = True
     parser.StartElementHandler, parser.EndElementHandler = start, end
     parser.CharacterDataHandler = lambda text: texts[-1].append(text)
@@ -122,7 +122,7 @@ def skew(response: Response, at: float) -> float:
 
 
 def skew_sentence(seconds: float) -> str:
-    """What is wrong with the clock, for people; "" while it is near enough for signatures."""
+    """What is wrong with the clock, for people; "" while it is accurate enough for signatures."""
     if abs(seconds) <= MOST_SKEW:
         return ""
     minutes = round(abs(seconds) / 60)

@@ -1,7 +1,7 @@
 """One connection to a service of AWS: requests that are signed and sent once.
 
-Only a refusal of the keys is followed by another request, with other keys if there are any: a request whose
-keys were refused was certainly not carried out. If the refusal comes from a clock that is wrong, it says so.
+A request is repeated only after a refusal of its keys, if there are other keys: a request whose keys were
+refused was certainly not carried out. If a wrong clock caused the refusal, the answer says so.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from hubd.transports.http_protocol import Request, Response
 from hubd.transports.http_wire import Endpoint, NoAnswer
 from hubd.transports.secret_reader import unreadable_secret
 
-#: Bytes of an answer. None to one message is larger.
+#: Bytes of an answer. No answer to a single message is larger.
 MAX_RESPONSE = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """One service in one region, and who asks it."""
+    """One service in one region, and the keys to use."""
 
     name: str  #: as signatures have it: "ses", "sns" or "sqs"
     region: str
@@ -38,7 +38,7 @@ class Service:
     now: Callable[[], float]  #: seconds since the epoch
 
     def connection(self) -> ServiceConnection:
-        """A connection of its own, opened when it is first needed."""
+        """A new connection, opened when it is first needed."""
         return ServiceConnection(self)
 
 
@@ -62,7 +62,7 @@ class ServiceConnection:
         return self._signer is None or not self._resolved or self._service.keys.due
 
     async def ready(self) -> Answer | None:
-        """Have the keys, and an address for the host's name. Returns an answer if one is not to be had."""
+        """Get the keys, and an address for the host's name. Returns an answer if either is unavailable."""
         if unreadable := await self._log_in():
             return unreadable
         return None if self._resolved else await self._service.endpoint.resolved()
@@ -128,7 +128,7 @@ class ServiceConnection:
         self._signer = Signer(keys, region=self._service.region, service=self._service.name)
 
     def _line(self, text: str) -> str:
-        """One line for people. A signature that is refused is answered with what it should have been of."""
+        """One line for people, without secrets: refusing a signature, AWS quotes what should be signed."""
         keys = self._signer.keys if self._signer else None
         secrets = (keys.secret_access_key, keys.session_token) if keys else ()
         return one_line(text, [secret for secret in secrets if secret])
@@ -142,11 +142,11 @@ class MessageConnection:
 
     @property
     def connected(self) -> bool:
-        """Never: that one connection is refused while others stand says nothing of a limit on connections."""
+        """Never: a refused connection while others are open does not mean a limit on connections."""
         return False
 
     def waits(self, rendered: RenderedMessage) -> bool:
-        """Whether the keys are to be had or the host's name to be resolved."""
+        """Whether the keys must be fetched or the host's name resolved first."""
         return self._service.waits
 
     def drop(self) -> None:
@@ -160,7 +160,7 @@ class MessageConnection:
 
 
 def unreadable(code: int, text: str) -> Answer:
-    """The answer to a request that was answered with success and something that cannot be read."""
+    """The answer to a request that succeeded with a response that cannot be read."""
     return Answer(stage=Stage.REQUEST, signal=Signal.GARBAGE, code=code, text=text)
 
 

@@ -1,4 +1,4 @@
-"""The keys of AWS: those of hubd.toml, or those that the standard chain of AWS finds.
+"""AWS keys: those in hubd.toml, or those that the standard chain of AWS finds.
 
 The chain (environment, profile, single sign-on, web identity, container, role of the instance) is botocore's.
 It is imported late and used in threads, since each step of the chain may read files or ask a server. Keys
@@ -21,9 +21,9 @@ from hubd.transports.secret_reader import SecretReader
 
 T = TypeVar("T")
 
-#: Seconds before their end at which keys are renewed.
+#: Seconds before they expire at which keys are renewed.
 RENEW_BEFORE = 600
-#: Seconds that finding keys may take: the role of an instance is asked for with a second's patience, twice.
+#: Seconds that finding keys may take: asking for an instance's role times out after a second, twice.
 FIND_SECONDS = 30.0
 #: Seconds after which a renewal that failed is tried again, while the keys are still good.
 TRY_AGAIN = 30.0
@@ -41,7 +41,7 @@ class KeySource(Protocol):
         ...
 
     async def keys(self) -> Keys:
-        """The keys that hold now. Raises `CredentialMissing`."""
+        """The keys that are valid now. Raises `CredentialMissing`."""
         ...
 
     async def renewed(self, refused: Keys) -> Keys | None:
@@ -59,11 +59,11 @@ class GivenKeys:
 
     @property
     def due(self) -> bool:
-        """Whether the secret was not read yet."""
+        """Whether the secret has not been read yet."""
         return self._keys is None
 
     async def keys(self) -> Keys:
-        """As they were read last. Raises `CredentialMissing`."""
+        """The keys as they were last read. Raises `CredentialMissing`."""
         async with self._reading:
             if self._keys is None:
                 self._keys = await self._read()
@@ -72,7 +72,7 @@ class GivenKeys:
     async def renewed(self, refused: Keys) -> Keys | None:
         """The secret may have been replaced after it was read."""
         async with self._reading:
-            if self._keys == refused:  # else somebody has read it meanwhile
+            if self._keys == refused:  # otherwise it has been read again meanwhile
                 try:
                     self._keys = await self._read()
                 except CredentialMissing:
@@ -97,7 +97,7 @@ class ChainKeys:
 
     @property
     def due(self) -> bool:
-        """Whether the keys were not looked for yet, or expire soon and were not asked for just now."""
+        """Whether the keys have not been looked for yet, or expire soon and were not asked for just now."""
         return self._keys is None or (self._expire_in(RENEW_BEFORE) and self._clock() >= self._again_at)
 
     async def keys(self) -> Keys:
@@ -127,7 +127,7 @@ class ChainKeys:
             return self._keys if self._keys != refused else None
 
     def _expire_in(self, seconds: float) -> bool:
-        """Whether the keys expire within so many seconds."""
+        """Whether the keys expire within this many seconds."""
         needs = getattr(self._found, "refresh_needed", None)  # those that never expire have none
         return needs is not None and bool(needs(seconds))
 
@@ -145,8 +145,8 @@ class ChainKeys:
             raise CredentialMissing(
                 f"{NEEDS_BOTOCORE}, and botocore is not installed", hint=INSTALL
             ) from None
-        logging.getLogger("botocore").setLevel(logging.CRITICAL)  # what fails is told by the error
-        #: What the chain fails with; a RuntimeError means that what it was given had expired already.
+        logging.getLogger("botocore").setLevel(logging.CRITICAL)  # the error says what failed
+        #: What the chain fails with; a RuntimeError means that the keys it got had expired already.
         self._problems = (
             botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError, OSError, RuntimeError
         )  # fmt: skip

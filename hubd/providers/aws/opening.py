@@ -26,7 +26,7 @@ def open_service(
 ) -> Service:
     """A service of AWS: `name` is what signatures call it, `host` what its addresses begin with.
 
-    `endpoint_url` goes before the address that follows from the host and the region. Raises `BadConfig`.
+    `endpoint_url` overrides the address that follows from the host and the region. Raises `BadConfig`.
     """
     region = region or config.region
     ends = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"

@@ -1,9 +1,9 @@
-"""A queue of Amazon SQS as a source of what comes back.
+"""An Amazon SQS queue as a source of inbound items.
 
-A look takes at most ten messages and waits up to twenty seconds for the first. They are deleted once what
-they lead to is on disk; until then, and if anything goes wrong, they come again after the visibility timeout
-of the queue. So does an event that fits no message yet, and a body that cannot be read: it is not ours to
-delete, and the queue's own rules (retention, dead-letter queue) end it. Source: Amazon SQS API Reference,
+A look takes at most ten messages and waits up to twenty seconds for the first. They are deleted once their
+effects are on disk; until then, and if anything goes wrong, they come again after the visibility timeout of
+the queue. So does an event that fits no message yet, and a body that cannot be read: it is not ours to
+delete, and the queue's own rules (retention, dead-letter queue) remove it. Source: Amazon SQS API Reference,
 ReceiveMessage and DeleteMessageBatch, AWS JSON protocol.
 """
 
@@ -35,7 +35,7 @@ MOST = 10  #: messages of one look, and of one deletion
 LONG_POLL = 20  #: seconds that a look waits for the first
 #: Bytes of an answer: a look is at most 1 MiB of bodies, each character of which may be an escape.
 LARGEST = 8 * 1024 * 1024
-#: Seconds between looks at an empty queue: a server that does not wait is not to be asked without end.
+#: Seconds between looks at an empty queue: a server that does not wait must not be asked in a tight loop.
 PAUSE = 1.0
 #: Seconds for which an event that fits no message stays in the queue.
 LEAVE_FOR = 900.0
@@ -59,7 +59,7 @@ class QueueSource:
     def __init__(
         self, name: str, service: Service, queue_url: str, read: Callable[[str], Sequence[Item]]
     ) -> None:
-        """`name` is the provider's. `read` makes items of one body; raises `Unreadable`."""
+        """`name` is the provider's. `read` turns one body into items; it raises `Unreadable`."""
         self.name = f"provider {name}"
         self._service = service
         self._queue_url = queue_url
@@ -102,7 +102,7 @@ class QueueSource:
         self._service.endpoint.close()
 
     async def _delete(self, handles: Sequence[str]) -> None:
-        """Raises `SourceUnavailable`, also if only some could not be deleted."""
+        """Delete messages. Raises `SourceUnavailable`, even if only some could not be deleted."""
         if not handles:
             return
         entries = [{"Id": str(n), "ReceiptHandle": handle} for n, handle in enumerate(handles)]
@@ -115,7 +115,7 @@ class QueueSource:
             )
 
     def _note(self, name: str, problem: Unreadable) -> int:
-        """One body cannot be read. Returns 1 if that is news."""
+        """Note that a body cannot be read. Returns 1 if that is new."""
         if name in self._unreadable:
             return 0
         self._unreadable[name] = None
@@ -157,7 +157,7 @@ def region_of(queue_url: str, otherwise: str) -> str:
 
 
 def _received(answer: Mapping[str, object]) -> list[_Received]:
-    """The messages of an answer; what is none is left where it is."""
+    """The messages of an answer; anything else stays in the queue."""
     rows = answer.get("Messages")
     found = []
     for row in (rows if isinstance(rows, list) else [])[:MOST]:

@@ -46,7 +46,7 @@ class AwsConfig(ProviderSettings):
 
 
 class Account(TypedDict):
-    """The fields of `AwsConfig` but for the type and the rates."""
+    """The fields of `AwsConfig` except the type and the rates."""
 
     region: str
     access_key_id: str

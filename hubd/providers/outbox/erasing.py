@@ -18,7 +18,7 @@ class _Numbered(msgspec.Struct):
 
 
 def erase_messages(directory: Path, campaign: str, ranges: Collection[tuple[int, int]]) -> None:
-    """Remove the files of a campaign's deliveries with numbers in these ranges, and a folder that is empty.
+    """Remove the files of a campaign's deliveries with numbers in these ranges, and its folder once empty.
 
     Repeating it has no further effect. Raises `OSError`.
     """
@@ -31,7 +31,7 @@ def erase_messages(directory: Path, campaign: str, ranges: Collection[tuple[int,
                 path.unlink()
         _erase_lines(folder, ranges)
         sync_directory(folder)
-        with suppress(OSError):  # it has others
+        with suppress(OSError):  # it holds other files
             folder.rmdir()
 
 

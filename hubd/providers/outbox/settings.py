@@ -21,7 +21,7 @@ class OutboxConfig(ProviderSettings):
 
 
 def read_outbox(table: Table, folder: Path) -> OutboxConfig:
-    """What the table says; it has nothing but rates."""
+    """What the table says; it can only set rates."""
     outbox = OutboxConfig(**read_limits(table, email_sender, text_sender, domains=True))
     table.close()
     return outbox

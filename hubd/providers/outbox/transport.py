@@ -1,12 +1,12 @@
-"""The outbox: the provider that needs no account. Every message becomes a file that one can open and read.
+"""The outbox: the provider that needs no account. Every message becomes a file that you can open and read.
 
     DIRECTORY/<campaign>/<delivery id>.eml       the whole message, as SMTP would carry it
     DIRECTORY/<campaign>/<delivery id>.txt       the text of an SMS
     DIRECTORY/<campaign>/messages.ndjson         one line of JSON for each of them
 
 An acceptance is durable: the file and its line are on the disk before `deliver` answers. Connections that
-deliver at the same time share the flushes of their folder, which cost more than the writing. The same
-delivery twice overwrites its file and leaves one line, so that a retry in doubt makes no second message.
+deliver at the same time share the flushes of their folder, which cost more than the writing. Repeating a
+delivery overwrites its file and leaves one line, so an in-doubt retry makes no second message.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _SUBJECT = re.compile(rb"^Subject:[ \t]*((?:[^\r\n]|\r?\n[ \t])*)", re.IGNORECAS
 
 
 def open_outbox(directory: Path, name: str = "outbox") -> OutboxTransport:
-    """The outbox in `directory`, which is made if need be, for its owner's eyes only.
+    """The outbox in `directory`, which is created if needed, readable by its owner only.
 
-    Raises `ProviderUnavailable` when it cannot be made.
+    Raises `ProviderUnavailable` when it cannot be created.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ class OutboxTransport:
         await trio.lowlevel.checkpoint()
 
     async def deliver(self, rendered: RenderedMessage) -> Answer:
-        """Write a message together with all others that wait at this moment."""
+        """Write a message together with all others that are waiting now."""
         item = _Item(rendered)
         self._waiting.append(item)
         try:
@@ -113,7 +113,7 @@ class OutboxTransport:
                 with WRITING:
                     self._folder(campaign).write(items)
             except OSError as problem:
-                self._folders.pop(campaign, None)  # look afresh at what is there next time
+                self._folders.pop(campaign, None)  # look again at what is there next time
                 for item in items:
                     item.answer = _trouble(problem)
 
@@ -193,13 +193,13 @@ class _Folder:
 
     @property
     def exists(self) -> bool:
-        """Whether nobody has removed it."""
+        """Whether the folder still exists."""
         return self._path.is_dir()
 
     def write(self, items: Sequence[_Item]) -> None:
         """Write files and lines and flush them; sets every item's answer.
 
-        Raises `OSError` when none of the items can be said to be on the disk.
+        Raises `OSError` when none of the items is known to be on the disk.
         """
         written: list[tuple[_Item, str]] = []
         failure: OSError | None = None
@@ -216,14 +216,14 @@ class _Folder:
         for _, name in written:
             os.replace(self._path / f".{name}.new", self._path / name)
         sync_directory(self._path)
-        # A line follows its file: after a crash between them the file exists, and the line is made up for.
+        # A line follows its file: after a crash between them the file exists, and a retry adds the line.
         self._append(lines)
         for item, name in written:
             place = f"{self._path.name}/{name}"
             item.answer = Answer(stage=Stage.LOCAL, code=250, text=f"written to {place}", provider_id=place)
 
     def _write_file(self, rendered: RenderedMessage) -> str:
-        """Write and flush a message under a name that nobody reads yet. Returns the final name."""
+        """Write and flush a message under a temporary name. Returns the final name."""
         email = rendered.channel is Channel.EMAIL
         name = f"{rendered.delivery_id}.{'eml' if email else 'txt'}"
         pieces = (rendered.payload, *rendered.shared.chunks) if email else (rendered.text.encode(),)
@@ -242,7 +242,7 @@ class _Folder:
         return name
 
     def _is_listed(self, rendered: RenderedMessage, name: str) -> bool:
-        """Whether the journal has this delivery already. Only asked of the disk when its file is there."""
+        """Whether the journal has this delivery already. It is only read if the delivery's file exists."""
         if self._listed is None and not (self._path / name).exists():
             return False
         if self._listed is None:
@@ -277,7 +277,7 @@ def _line(rendered: RenderedMessage, name: str) -> _Line:
 
 
 def _subject(payload: bytes) -> str:
-    """The subject of a message as people read it."""
+    """The decoded subject of a message."""
     match = _SUBJECT.search(payload.partition(b"\r\n\r\n")[0])
     if match is None:
         return ""
@@ -291,7 +291,7 @@ def _subject(payload: bytes) -> str:
 
 
 def _trouble(problem: OSError) -> Answer:
-    """The disk's trouble is the provider's, not the recipient's: the message is tried again later."""
+    """A disk problem is the provider's, not the recipient's: the message is tried again later."""
     text = one_line(f"the outbox cannot write: {problem.strerror or type(problem).__name__}")
     return Answer(stage=Stage.LOCAL, signal=Signal.DROPPED, text=text)
 

@@ -13,24 +13,24 @@ from hubd.transports.http_protocol import Response
 
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _WORD = re.compile(r"[A-Za-z0-9_.\[\]-]{1,100}")
-#: What the logs append to the name that the answer to a request had.
+#: What the logs append to the name in the answer to a request.
 _OF_LOGS = re.compile(r"\.(filter|recvd)")
 _MOST = 3  #: errors of one answer that are shown
 
 
 def provider_id(headers: Mapping[str, str]) -> str:
-    """SendGrid's name for an accepted message; "" if it says none."""
+    """SendGrid's name for an accepted message; "" if there is none."""
     name = headers.get("x-message-id", "")
     return name if _ID.fullmatch(name) else ""
 
 
 def id_of_logs(name: str) -> str:
-    """The same name, from the one that the logs have for the message."""
+    """The same name, from the message's name in the logs."""
     return _OF_LOGS.split(name, maxsplit=1)[0]
 
 
 def error_of(body: Mapping[str, Any]) -> tuple[str, str]:
-    """The field that the first error is about, "" if about none, and what the errors say."""
+    """The field that the first error is about ("" for none), and what the errors say."""
     errors = body.get("errors")
     listed = [each for each in errors if isinstance(each, dict)] if isinstance(errors, list) else []
     texts = [each["message"] for each in listed if isinstance(each.get("message"), str)]
@@ -40,8 +40,8 @@ def error_of(body: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def retry_after(response: Response, now: float) -> float | None:
-    """Seconds until requests are taken again: until `X-RateLimit-Reset`, which is an epoch second by
-    SendGrid's clock, else as `Retry-After` says. None if neither says so.
+    """Seconds until requests are accepted again: until `X-RateLimit-Reset`, which is an epoch second by
+    SendGrid's clock, else as `Retry-After` says. None if there is neither.
     """
     if response.status != 429:
         return None
@@ -52,7 +52,7 @@ def retry_after(response: Response, now: float) -> float | None:
 
 
 def account_of(credit: Mapping[str, Any]) -> Account:
-    """The account by the credits that it has left."""
+    """The state of the account, from its remaining credits."""
     used, total, remain = (credit.get(key) for key in ("used", "total", "remain"))
     if not (isinstance(used, int) and isinstance(total, int) and isinstance(remain, int)) or total <= 0:
         return Account(sending=True)

@@ -1,8 +1,8 @@
-"""What SendGrid tells about messages, as items: from its event webhook, its logs and its lists. Pure.
+"""What SendGrid says about messages, as items: from its event webhook, its logs and its lists. Pure.
 
 Sources: SendGrid's page "Event Webhook Reference", the API references of Email Logs and Suppressions. A
-message has the same name everywhere, so that what is told twice counts once. Others may use the account: what
-names a message counts only if it is ours.
+message has the same name everywhere, so what is reported twice counts once. Others may use the account: what
+is about a message counts only if it is ours.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from hubd.core.inbound import Item, ItemKind, Reference
 from hubd.errors import BadInput
 from hubd.providers.sendgrid.answers import id_of_logs
 
-#: Seconds for which what fits no message is looked at again: longer than a lost answer is asked about.
+#: Seconds for which an item that fits no message is tried again: longer than a lost answer is asked about.
 LOOK_AGAIN = 7_200.0
 _WORDS = 1_000  #: characters of a server's words that are kept
 _CODES = re.compile(r"\s*([245][0-9]{2})?[ -]?\s*(?:#?([245]\.[0-9]{1,3}\.[0-9]{1,3})\b)?")
 _ENHANCED = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
-#: Events of the webhook. Others (processed, open, click ...) are none of our business.
+#: Events of the webhook. Others (processed, open, click ...) are ignored.
 _EVENTS: Mapping[str, ItemKind] = MappingProxyType(
     {
         "delivered": ItemKind.DELIVERED,
@@ -35,7 +35,7 @@ _EVENTS: Mapping[str, ItemKind] = MappingProxyType(
         "group_unsubscribe": ItemKind.OPT_OUT,
     }
 )
-#: Statuses of the logs that are an end.
+#: Final statuses in the logs.
 _STATUSES: Mapping[str, ItemKind] = MappingProxyType(
     {
         "delivered": ItemKind.DELIVERED,
@@ -44,7 +44,7 @@ _STATUSES: Mapping[str, ItemKind] = MappingProxyType(
         "dropped": ItemKind.BOUNCE,
     }
 )
-#: The lists of addresses that SendGrid sends nothing to any more, or has sent in vain to.
+#: The lists of addresses that SendGrid no longer sends to, or could not deliver to.
 LISTS: Mapping[str, ItemKind] = MappingProxyType(
     {
         "bounces": ItemKind.BOUNCE,
@@ -57,7 +57,7 @@ LISTS: Mapping[str, ItemKind] = MappingProxyType(
 
 
 def event_item(event: Mapping[str, Any]) -> Item | None:
-    """One event of the webhook; None for one that does not matter, or says not whom it is about."""
+    """One event of the webhook; None if it does not matter, or does not say whom it is about."""
     word = _text(event, "event")
     kind = _EVENTS.get(word)
     at, address = _number(event.get("timestamp")), _address(_text(event, "email"))
@@ -88,7 +88,7 @@ def event_item(event: Mapping[str, Any]) -> Item | None:
 
 
 def log_item(row: Mapping[str, Any], at: float) -> Item | None:
-    """A message of the logs, made at that time; None for one whose status is not the last."""
+    """A message in the logs, created at that time; None if its status is not final."""
     status, name = _text(row, "status"), id_of_logs(_text(row, "sg_message_id"))
     kind, address = _STATUSES.get(status), _address(_text(row, "to_email"))
     if kind is None or not name or not address:
@@ -107,7 +107,7 @@ def log_item(row: Mapping[str, Any], at: float) -> Item | None:
 
 
 def list_item(which: str, row: Mapping[str, Any]) -> Item | None:
-    """An entry of one of `LISTS`; None for what is none."""
+    """An entry of one of `LISTS`; None if it is not one."""
     kind, at, address = LISTS[which], _number(row.get("created")), _address(_text(row, "email"))
     if at is None or not address:
         return None
@@ -125,7 +125,7 @@ def list_item(which: str, row: Mapping[str, Any]) -> Item | None:
 
 
 def _said(words: str, status: str) -> dict[str, Any]:
-    """The codes in a server's words, with the status that SendGrid makes of them."""
+    """The codes in a server's reply, with the status that SendGrid derives from it."""
     found = _CODES.match(words)
     code, enhanced = (found[1], found[2]) if found else (None, None)
     if not _ENHANCED.fullmatch(status):

@@ -1,9 +1,9 @@
-"""SendGrid's logs and lists as a source of what comes back: see `walk` for how they are read.
+"""SendGrid's logs and lists as a source of inbound items: see `walk` for how they are read.
 
 The logs say what became of each message; the lists say which addresses bounced, complained or unsubscribed,
-whichever message that was about. A webhook may tell the same sooner; a message has the same name everywhere,
-so nothing counts twice. A part that the API key may not read is left out, with one line in the log, and asked
-for again each hour.
+whichever message that was about. A webhook may say the same sooner; a message has the same name everywhere,
+so nothing counts twice. A part that the API key may not read is left out, with one line in the log, and tried
+again each hour.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from hubd.transports.unavailable import unavailable
 
 log = logging.getLogger(__name__)
 
-LARGEST = 4 * 1024 * 1024  #: bytes of an answer; 1,000 messages have some 400 KB
-#: Requests to the logs in one round. Others need some of the few: lost answers are asked about there, too.
+LARGEST = 4 * 1024 * 1024  #: bytes of an answer; 1,000 messages take some 400 KB
+#: Requests to the logs in one round. Few are allowed, and lost answers are looked up there, too.
 MOST_ASKED = 3
-ASK_AGAIN = 3_600.0  #: seconds until a part that the key may not read is asked for again
-#: Items that are known to be booked, so that they are not handed over again in each round.
+ASK_AGAIN = 3_600.0  #: seconds until a part that the key may not read is tried again
+#: Items known to be booked, so that they are not handed over again in each round.
 REMEMBERED = 200_000
 
 
 class ListsSource:
     """The lists and logs of one account. Used by one task at a time."""
 
-    read_first = True  #: who unsubscribed with SendGrid is known before anything is sent
+    read_first = True  #: so that unsubscribes at SendGrid are known before anything is sent
 
     def __init__(self, name: str, transport: SendGridTransport, now: Callable[[], float]) -> None:
         """`name` is the provider's. The transport belongs to this source. `now` gives seconds since the
@@ -54,14 +54,14 @@ class ListsSource:
         self._now = now
         self._booked: dict[str, None] = {}
         self._forbidden: set[str] = set()
-        self._told: set[str] = set()  #: what was forbidden at any time
-        self._ask_again = math.inf  # on Trio's clock: for what is forbidden
-        self._missing_from = math.inf  #: what is forbidden was read until then
+        self._told: set[str] = set()  #: what has ever been forbidden
+        self._ask_again = math.inf  # on Trio's clock: when to try what is forbidden
+        self._missing_from = math.inf  #: up to when forbidden parts were read
         self._asked = 0  #: requests to the logs in this round
         self._not_before = -math.inf  # on Trio's clock: the next round
 
     async def fetch(self, cursor: str) -> Fetched:
-        """One request of a round, or as many as are refused. Raises `SourceUnavailable`."""
+        """Make one request of a round, or more while they are refused. Raises `SourceUnavailable`."""
         at = Cursor.parse(cursor)
         if not at.began and (pause := self._not_before - trio.current_time()) > 0:
             await trio.lowlevel.checkpoint()
@@ -89,7 +89,7 @@ class ListsSource:
         await self._transport.aclose()
 
     def _anew(self, at: Cursor) -> Cursor:
-        """The cursor for a new round, which asks again for what was forbidden long enough."""
+        """The cursor for a new round, which tries again what has been forbidden long enough."""
         self._asked = 0
         if not self._forbidden:
             self._missing_from = math.inf
@@ -99,7 +99,7 @@ class ListsSource:
         return at
 
     async def _ask(self, at: Cursor) -> Response | Answer:
-        """A good answer, or what was wrong."""
+        """A successful answer, or what was wrong."""
         if at.what in self._forbidden:
             return Answer(stage=Stage.REQUEST, code=403)
         if at.what == "logs":
@@ -125,7 +125,7 @@ class ListsSource:
         )
 
     def _refused(self, at: Cursor, answer: Answer) -> Cursor:
-        """Go on without a part that the key may not read; the logs go on in the next round if they say so.
+        """Continue without a part that the key may not read; at the logs' limit, continue next round.
 
         Raises `SourceUnavailable` for anything else, and when nothing is left.
         """

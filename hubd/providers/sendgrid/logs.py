@@ -1,8 +1,8 @@
 """Asking SendGrid's logs whether it has a message: `POST /v3/logs`, then `GET /v3/logs/ID`.
 
-Source: https://www.twilio.com/docs/sendgrid/api-reference/email-logs. A question gets at most 1,000 messages
+Source: https://www.twilio.com/docs/sendgrid/api-reference/email-logs. A query returns at most 1,000 messages
 and there are no further pages, so a window of time that has more is halved. The list does not say which
-delivery a message is; its details do, in `custom_args`.
+delivery a message belongs to; its details do, in `custom_args`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from hubd.transports.http_protocol import Request, Response
 
 Ask = Callable[..., Awaitable[Response | Answer]]
 
-LIMIT = 1000  #: messages of one answer
-LARGEST_LIST = 4 * 1024 * 1024  #: bytes; 1,000 messages have some 400 KB
-#: Questions for lists, and for single messages, about one doubt.
+LIMIT = 1000  #: messages in one answer
+LARGEST_LIST = 4 * 1024 * 1024  #: bytes; 1,000 messages take some 400 KB
+#: Queries for lists, and for single messages, about one message in doubt.
 MOST_LISTS = 24
 MOST_DETAILS = 25
 SHORTEST = 1.0  #: seconds of a window that is not halved any more
@@ -60,7 +60,7 @@ async def look_for(ask: Ask, rendered: RenderedMessage, opened_at: float) -> Fin
 
 
 async def _list(ask: Ask, recipient: str, since: float, until: float) -> tuple[list[str], bool]:
-    """The names of the messages to somebody in a window of time, and whether those are all."""
+    """The names of the messages to a recipient in a window of time, and whether those are all."""
     windows, found, complete = [(since, until)], dict[str, None](), True
     for _ in range(MOST_LISTS):
         if not windows:
@@ -88,7 +88,7 @@ async def _list(ask: Ask, recipient: str, since: float, until: float) -> tuple[l
 
 
 async def _is(ask: Ask, name: str, rendered: RenderedMessage) -> bool:
-    """Whether this message of the logs is the one. Raises `_NoAnswerToIt` when they do not say."""
+    """Whether this message in the logs is ours. Raises `_NoAnswerToIt` when they do not say."""
     details = _object(await ask(Request(method="GET", target=f"/v3/logs/{quote(name, safe='')}")))
     arguments = details.get("custom_args")
     if isinstance(arguments, dict):
@@ -102,7 +102,7 @@ async def _is(ask: Ask, name: str, rendered: RenderedMessage) -> bool:
 
 
 def _query(recipient: str, since: float, until: float) -> str:
-    """A condition in SendGrid's words. An address with a quotation mark is left out: everybody's are read."""
+    """A condition in SendGrid's syntax. An address with a quotation mark is left out: then all are read."""
     window = (
         f'sg_message_id_created_at >= TIMESTAMP "{_time(since)}" '
         f'AND sg_message_id_created_at <= TIMESTAMP "{_time(until)}"'
@@ -117,7 +117,7 @@ def _time(at: float) -> str:
 
 
 def _object(response: Response | Answer) -> dict[str, Any]:
-    """The object of a good answer. Raises `_NoAnswerToIt`."""
+    """The object in a successful answer. Raises `_NoAnswerToIt`."""
     if isinstance(response, Response) and response.status == 200:
         try:
             found = json.loads(response.body)

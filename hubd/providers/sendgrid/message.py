@@ -1,7 +1,7 @@
 """A message as a request to `POST /v3/mail/send`. Pure.
 
-One request is one message to one recipient: an answer is about all recipients of a request, so a lost one
-would leave as many in doubt.
+One request is one message to one recipient: an answer covers all recipients of a request, so a lost one
+would leave them all in doubt.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Tracking:
     opens: bool = False
 
     def settings(self) -> dict[str, object]:
-        """The part of a request. Everything is named: what is left out would be as the account says."""
+        """Their part of a request. All is set: what is left out would follow the account's settings."""
         return {
             "click_tracking": {"enable": self.clicks, "enable_text": self.clicks},
             "open_tracking": {"enable": self.opens},
@@ -38,7 +38,7 @@ def body_of(parts: EmailParts, delivery_id: int, tracking: Tracking) -> bytes:
     """The request without its files: JSON, whose last brace `files_of` replaces if there are any.
 
     `custom_args` come back in events and in the logs: the number of the delivery, and the Message-ID, which
-    tells it from a delivery with the same number of another installation.
+    distinguishes it from another installation's delivery with the same number.
     """
     headers = dict(parts.headers)
     names = {"hub": str(delivery_id), "hub_message": headers.get("Message-ID", "").strip("<>")}

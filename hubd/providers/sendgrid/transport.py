@@ -1,8 +1,8 @@
 """Email through SendGrid, over our own HTTP wire.
 
-A message is one HTTP request, and its first byte is the irrevocable one. What goes wrong before it was
-certainly not sent; after it only a whole answer counts, and of the successes only 202. Nothing is sent twice
-from here: a request is repeated once, when SendGrid refuses a key that was replaced after it was read.
+A message is one HTTP request, and its first byte is irrevocable. A message that fails before it was certainly
+not sent; after it only a whole answer counts, and of the successes only 202. Nothing is sent twice from here:
+a request is repeated once, only if SendGrid refuses a key that was replaced after it was read.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class SendGridTransport:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.name, self.connections, self.tracking = name, connections, tracking
-        # Keys are replaced from time to time: the server is all that is known of the account.
+        # Keys are replaced from time to time: the server is all that identifies the account.
         self.account = hashlib.sha256(endpoint.authority.encode()).hexdigest()[:16]
         self.endpoint = endpoint
         self.read_key = read_key
@@ -70,15 +70,15 @@ class SendGridTransport:
         self._files: WeakKeyDictionary[Files, tuple[bytes, ...]] = WeakKeyDictionary()
 
     def connection(self) -> SendGridConnection:
-        """One request at a time, over a connection of its own."""
+        """A new connection, for one request at a time."""
         return SendGridConnection(self)
 
     async def probe(self) -> Answer:
-        """Log in and look whether the key may send. Code 200 when it may; sends nothing."""
+        """Log in and check whether the key may send. Code 200 when it may; sends nothing."""
         return (await self.ask_account()).answer
 
     async def ask_account(self) -> AccountAnswer:
-        """The same, with what the account says of its credits."""
+        """The same, with what the account says about its credits."""
         connection = self.connection()
         try:
             return await connection.look_at_account()
@@ -86,7 +86,7 @@ class SendGridTransport:
             connection.drop()
 
     async def reconcile(self, rendered: RenderedMessage, opened_at: float) -> Finding:
-        """Whether SendGrid has a message whose attempt was opened then (epoch seconds). Never raises."""
+        """Whether SendGrid has a message whose attempt began at `opened_at`, epoch seconds. Never raises."""
         connection = self.connection()
         try:
             return await logs.look_for(connection.ask, rendered, opened_at)
@@ -112,7 +112,7 @@ class SendGridConnection:
     def __init__(self, transport: SendGridTransport) -> None:
         self._transport = transport
         self._wire = transport.endpoint.connection()
-        self._key = ""  # as it was read last
+        self._key = ""  # as it was last read
         self._resolved = False  # a request was handed over, so the name has an address
         self._ready: tuple[RenderedMessage, Request] | None = None
 
@@ -136,7 +136,7 @@ class SendGridConnection:
         return response if isinstance(response, Answer) else self._answer(response)
 
     async def look_at_account(self) -> AccountAnswer:
-        """Whether the key may send, and what the account says of its credits, if the key may read that."""
+        """Whether the key may send, and what the account says about its credits, if the key may read that."""
         response = await self.ask(Request(method="GET", target="/v3/scopes"))
         if isinstance(response, Answer):
             return AccountAnswer(response)
@@ -173,11 +173,11 @@ class SendGridConnection:
 
     @property
     def connected(self) -> bool:
-        """Never: that one connection is refused while others stand says nothing of a limit on connections."""
+        """Never: a refused connection while others are open does not mean a limit on connections."""
         return False
 
     def waits(self, rendered: RenderedMessage) -> bool:
-        """Whether the key is to be read or the host's name to be resolved."""
+        """Whether the key must be read or the host's name resolved first."""
         return not (self._key and self._resolved)
 
     def drop(self) -> None:
@@ -246,7 +246,7 @@ class SendGridConnection:
 
 
 def _decoded(response: Response) -> dict[str, Any]:
-    """The object of an answer; an empty one if it is none."""
+    """The object in an answer; empty if there is none."""
     try:
         found = json.loads(response.body)
     except (ValueError, RecursionError):

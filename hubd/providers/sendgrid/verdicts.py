@@ -1,7 +1,7 @@
 """What SendGrid's answers mean.
 
 Source: its Mail Send page, https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send, and the
-page of its error messages. The word of an error is the field of the request that it is about.
+page of its error messages. An error is identified by the request field that it is about.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _OUT_OF_ORDER = Row(A.PROVIDER_STOP, "account_unknown")
 _TEXTS = (
     _says(400, r"^personalizations\.\d+\.to\b", Row(A.FAIL, "recipient_refused")),
     _says(400, r"^from\b", _SENDER),
-    # "Maximum credits exceeded" is said with the status of a wrong key.
+    # "Maximum credits exceeded" comes with the status of a wrong key.
     _says(
         401,
         r"credits? exceeded|exceeded .{0,20}(credits|messaging limits)",
@@ -50,5 +50,5 @@ _STATUSES: Mapping[int, Row] = MappingProxyType(
     }
 )
 
-#: A 202 is an acceptance also if it does not name the message. Any other 2xx is in doubt.
+#: A 202 is an acceptance even if it does not name the message. Any other 2xx is in doubt.
 VERDICTS = RequestVerdicts(accepted=frozenset({202}), needs_id=False, texts=_TEXTS, statuses=_STATUSES)

@@ -1,10 +1,10 @@
 """How SendGrid's lists of addresses and its logs are read, in turn, one request a look. Pure.
 
 A round reads each list in the window of time since the round before, with some overlap, 500 entries a page;
-then the logs. Those answer at most 1,000 messages and have no pages, so a window that has more is halved.
-They also allow few requests a minute, so a walk through them may take several rounds: each goes on where the
-one before had to stop. Most walks look at the newest messages; every `DEEP_EVERY` seconds at those of three
-days, because a server may be tried for so long.
+then the logs. Those return at most 1,000 messages and have no pages, so a window that has more is halved.
+They also allow few requests a minute, so a walk through them may take several rounds: each continues where
+the one before had to stop. Most walks look at the newest messages; every `DEEP_EVERY` seconds one covers
+three days, because SendGrid may try a server that long.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import msgspec
 from hubd.providers.sendgrid.items import LISTS
 
 PAGE = 500  #: entries of a list; SendGrid gives no more
-LOG_PAGE = 1000  #: messages of an answer of the logs
+LOG_PAGE = 1000  #: messages in an answer from the logs
 MOST_PAGES = 200  #: of one list in one round
 SHORTEST = 1.0  #: seconds of a window of the logs that is not halved any more
 OVERLAP = 900.0  #: seconds: entries may appear late
 DEEP_EVERY = 900.0
 CHANGING = 3 * 86_400.0  #: seconds for which the status of a message may change
-FURTHEST = 30 * 86_400.0  #: seconds that a round looks back at most, after a long time without one
+FURTHEST = 30 * 86_400.0  #: the most seconds that a round looks back, after a long time without one
 #: Seconds between two rounds, at first and at most; the logs allow few requests a minute.
 EVERY = 60.0
 LONGEST = 900.0
@@ -35,23 +35,23 @@ STEPS = (*LISTS, "logs")
 
 
 class Cursor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How far all was read. Times are seconds since the epoch."""
+    """How far everything was read. Times are seconds since the epoch."""
 
     until: float = 0.0  #: when the last round began; 0: there was none
-    deep: float = 0.0  #: when the last walk through the logs began that looked at three days of them
-    logged: float = 0.0  #: when the last one began that came to its end
+    deep: float = 0.0  #: when the last completed walk through three days of the logs began
+    logged: float = 0.0  #: when the last completed walk through the logs began
     asked: float = 0.0  #: when the one under way began; 0: there is none
-    deeply: bool = False  #: whether that looks at three days
+    deeply: bool = False  #: whether that one covers three days
     rest: tuple[tuple[float, float], ...] = ()  #: its windows that are left for the next round
-    newest: float = 0.0  #: when the newest message of the logs was made
-    began: float = 0.0  #: the round under way; 0: there is none
+    newest: float = 0.0  #: when the newest message in the logs was created
+    began: float = 0.0  #: when the round under way began; 0: there is none
     step: int = 0  #: of `STEPS`
     offset: int = 0  #: entries of the list that were read
-    windows: tuple[tuple[float, float], ...] = ()  #: of the logs, that are still to be read; the next is last
+    windows: tuple[tuple[float, float], ...] = ()  #: of the logs, still to be read; the next is last
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
-        """The beginning for "", and for what is no cursor of ours."""
+        """The beginning for "", and for anything that is not our cursor."""
         try:
             return _cursor.decode(text)
         except msgspec.DecodeError:
@@ -67,13 +67,13 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def since(self) -> float:
-        """From when on this round looks at lists."""
+        """The time from which this round reads lists."""
         since = self.until - OVERLAP if self.until else self.began - CHANGING
         return max(since, self.began - FURTHEST)
 
     @property
     def goes_deep(self) -> bool:
-        """Whether a walk through the logs that begins in this round looks at three days of them."""
+        """Whether a walk through the logs that begins in this round covers three days."""
         return self.began - self.deep >= DEEP_EVERY and (not self.deep or self.began - self.newest < CHANGING)
 
     def begin(self, now: float) -> Cursor:
@@ -86,18 +86,18 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         )
 
     def back_to(self, at: float) -> Cursor:
-        """The cursor before a round that reads the lists from a time on, if they were read later."""
+        """The cursor before a round that reads the lists from `at` on, or earlier."""
         return msgspec.structs.replace(self, until=min(self.until, at))
 
     def skip(self) -> Cursor:
-        """This step is not read in this round."""
+        """The cursor without this step in this round."""
         if self.what == "logs":
             return self._ended(logged=self.logged, deep=self.deep)
         following = msgspec.structs.replace(self, step=self.step + 1, offset=0)
         return following if following.what != "logs" else following._at_logs()
 
     def _at_logs(self) -> Cursor:
-        """The cursor with a walk through the logs that goes on, or begins."""
+        """The cursor with a walk through the logs that continues or begins."""
         if self.rest:
             return msgspec.structs.replace(self, windows=self.rest, rest=())
         since = self.logged - OVERLAP if self.logged else self.since
@@ -107,20 +107,20 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return msgspec.structs.replace(self, asked=self.began, deeply=self.goes_deep, windows=windows)
 
     def later(self) -> Cursor:
-        """The rest of the logs is left for the next round, which reads the lists before."""
+        """The cursor with the rest of the logs left for the next round, which reads the lists first."""
         ended = self._ended(logged=self.logged, deep=self.deep)
         return msgspec.structs.replace(ended, asked=self.asked, deeply=self.deeply, rest=self.windows)
 
     def after_list(self, count: int) -> Cursor:
-        """The cursor after a page of a list with so many entries."""
+        """The cursor after a page of a list with `count` entries."""
         if count < PAGE or self.offset + PAGE >= MOST_PAGES * PAGE:
             return self.skip()
         return msgspec.structs.replace(self, offset=self.offset + PAGE)
 
     def after_logs(self, made: Sequence[float]) -> Cursor:
-        """The cursor after an answer of the logs, with the times at which its messages were made.
+        """The cursor after an answer from the logs, with the times at which its messages were created.
 
-        `halves` says whether that answer is left aside.
+        `halves` says whether that answer is ignored.
         """
         begins, ends = self.windows[-1]
         rest = self.windows[:-1]
@@ -133,7 +133,7 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return read._ended(logged=self.asked, deep=self.asked if self.deeply else self.deep)
 
     def halves(self, count: int) -> bool:
-        """Whether so many messages may not be all of the window, which is to be halved then."""
+        """Whether `count` messages may not be all in the window, which must then be halved."""
         begins, ends = self.windows[-1]
         return count >= LOG_PAGE and ends - begins > SHORTEST
 
@@ -154,7 +154,7 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return f"/v3/suppression/{self.what}?{urlencode({**query, 'offset': self.offset})}"
 
     def query(self) -> bytes:
-        """The question for the logs' next window."""
+        """The query for the logs' next window."""
         begins, ends = self.windows[-1]
         condition = (
             f'sg_message_id_created_at >= TIMESTAMP "{_stamp(begins)}" '
@@ -172,7 +172,7 @@ def _stamp(at: float) -> str:
 
 
 def read_stamp(text: object) -> float:
-    """The time that a message of the logs was made at; 0 if it does not say."""
+    """The time at which a message in the logs was created; 0 if it does not say."""
     try:
         return datetime.fromisoformat(text).timestamp() if isinstance(text, str) else 0.0
     except (ValueError, OverflowError):

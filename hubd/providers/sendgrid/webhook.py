@@ -1,8 +1,8 @@
 """SendGrid's event webhook, signed with ECDSA over P-256.
 
-The signature is of the timestamp and the body as it came. A request is refused when its timestamp is more
-than `OLDEST` seconds away, so that what somebody recorded is of no use later. Source: SendGrid's page "Event
-Webhook Security Features".
+The signature covers the timestamp and the body as it came. A request is refused when its timestamp is more
+than `OLDEST` seconds away, so that a recorded one is of no use later. Source: SendGrid's page "Event Webhook
+Security Features".
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hubd.providers.sendgrid.items import event_item
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
-#: Seconds. SendGrid signs each request anew, also when it tries again.
+#: Seconds. SendGrid signs each request anew, even when it tries again.
 OLDEST = 600.0
 MOST_EVENTS = 5_000  #: of one request
 _SIGNATURE = "x-twilio-email-event-webhook-signature"
@@ -28,7 +28,7 @@ _TIMESTAMP = "x-twilio-email-event-webhook-timestamp"
 
 
 def read_webhook(public_key: str, request: WebhookRequest) -> Sequence[Item] | None:
-    """What a request says; None if SendGrid did not sign it, or not now."""
+    """What a request says; None if SendGrid did not sign it, or not recently."""
     timestamp = request.headers.get(_TIMESTAMP, "")
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
         return None
@@ -64,7 +64,7 @@ def is_signed(public_key: str, timestamp: str, body: bytes, signature: str) -> b
 
 
 def read_public_key(text: str) -> EllipticCurvePublicKey:
-    """The key that SendGrid shows beside the webhook. Raises `ValueError` for what is none."""
+    """The key that SendGrid shows beside the webhook. Raises `ValueError` if it is not a key."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import load_der_public_key
