@@ -11,7 +11,7 @@ from hubd.config.rates import Limited
 class ProviderSettings(Limited):
     """One table of hubd.toml. Each kind has a class of its own, whose fields are its keys.
 
-    A field with a `Meta` description is a key; one that ends in `_` is spelled without it in the file.
+    A field with a `Meta` description is a key; a trailing `_` is left out in the file.
     """
 
     type: str

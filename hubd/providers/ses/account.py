@@ -1,4 +1,4 @@
-"""What Amazon SES says of an account: its quota, its rate, and whether it may send at all. Pure.
+"""What Amazon SES says about an account: its quota, its rate, and whether it may send at all. Pure.
 
 Source: Amazon SES API v2 Reference, GetAccount.
 """
@@ -20,7 +20,7 @@ def account_of(said: Mapping[str, object]) -> Account:
         raise Unreadable("it does not describe an account")
     a_day, used = _number(quota, "Max24HourSend"), _number(quota, "SentLast24Hours")
     a_second = _number(quota, "MaxSendRate")
-    limited = a_day >= 0  # -1 is a quota without an end
+    limited = a_day >= 0  # -1 is an unlimited quota
     status = str(said.get("EnforcementStatus", ""))
     sandbox = said.get("ProductionAccessEnabled") is not True
     return Account(
@@ -34,7 +34,7 @@ def account_of(said: Mapping[str, object]) -> Account:
 
 
 def _rates(a_second: float, a_day: int) -> Iterator[str]:
-    """As hubd.toml has them; 0 is for none."""
+    """The rates as written in hubd.toml; 0 stands for none."""
     if a_second >= 1:
         yield f"{math.floor(a_second)}/s"
     elif a_second > 0:

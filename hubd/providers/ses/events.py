@@ -1,13 +1,13 @@
-"""What Amazon SES tells about a message afterwards: its events, as items. Pure.
+"""What Amazon SES says about a message afterwards: its events, as items. Pure.
 
-An event comes through SNS or EventBridge into a queue of SQS, so that its body may be the event itself, a
-notification of SNS around it (`Message` is the event as text), or an event of EventBridge (`detail`). Source:
-Amazon SES Developer Guide, "Contents of event data that Amazon SES publishes to Amazon SNS" and "Contents of
+An event comes through SNS or EventBridge into an SQS queue, so the body may be the event itself, an SNS
+notification around it (`Message` is the event as text), or an EventBridge event (`detail`). Source: Amazon
+SES Developer Guide, "Contents of event data that Amazon SES publishes to Amazon SNS" and "Contents of
 notifications".
 
 Bounce, Complaint, Delivery, DeliveryDelay and Reject become items, one for each recipient. Others (Send,
-Open, Click ...) are none of our business. The message is named by our tag, by the Message-ID that we gave it,
-and by the name that SES gave it.
+Open, Click ...) are ignored. The message is named by our tag, by the Message-ID that we gave it, and by the
+name that SES gave it.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from hubd.providers.aws.answers import Unreadable
 
 #: The name of our tag. Its value is the number of the delivery.
 TAG = "hub"
-#: Envelopes around an event: SNS and EventBridge may both be on the way.
+#: Envelopes around an event: it may pass both SNS and EventBridge.
 MOST_ENVELOPES = 4
-MOST_RECIPIENTS = 50  #: of one message, as SES limits them
-_WORDS = 1_000  #: characters of a server's words that are kept
-#: SES says this once to a topic that it begins to publish to.
+MOST_RECIPIENTS = 50  #: of one message, the limit of SES
+_WORDS = 1_000  #: characters of a server's reply that are kept
+#: SES sends this once to a topic when it begins to publish to it.
 _GREETING = "Successfully validated SNS topic"
 _SMTP = re.compile(
     r"\s*(?:smtp;)?\s*([245][0-9]{2})[ -]?(?:([245]\.[0-9]{1,3}\.[0-9]{1,3})\b)?", re.IGNORECASE
@@ -114,8 +114,8 @@ def _delays(event: Mapping[str, Any], mail: Mapping[str, Any]) -> Iterator[Item]
 
 
 def _rejects(event: Mapping[str, Any], mail: Mapping[str, Any]) -> Iterator[Item]:
-    """SES accepted the message and then found a virus in it: nobody got it, which no recipient is to blame
-    for. 5.6.0 is a fault of the content (RFC 3463 section 3.7).
+    """SES accepted the message and then found a virus in it: nobody got it, and no recipient is to blame.
+    5.6.0 is a fault of the content (RFC 3463 section 3.7).
     """
     reject = _table(event, "reject")
     for number, address in enumerate(_texts(mail, "destination")):
@@ -179,12 +179,12 @@ def _message_ids(mail: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _number(text: str) -> int | None:
-    """The number that a tag is; None for what is none of ours."""
+    """The number in a tag; None if the tag is not ours."""
     return int(text) if 0 < len(text) <= 18 and text.isascii() and text.isdigit() else None
 
 
 def _normal(address: str) -> str:
-    """The address as it is compared; "" for one that is none of ours."""
+    """The address as it is compared; "" for one that cannot be ours."""
     try:
         return email_address(parseaddr(address)[1])[1]
     except BadInput:

@@ -1,8 +1,8 @@
-"""Email through Amazon SES, by version 2 of its API.
+"""Email through Amazon SES, with version 2 of its API.
 
-A message is one request, which hands over the finished MIME message as it is; SES gives it a Message-ID of
-its own. The request is the irrevocable byte, as with every provider that speaks HTTP, and SES has no way to
-make it idempotent. What became of a message comes later, as an event that has our tag (see `events`).
+A message is one request, which hands over the finished MIME message as it is; SES gives it its own
+Message-ID. The request's first byte is irrevocable, as with every HTTP provider, and SES has no way to make
+the request idempotent. What became of a message is reported later, by an event with our tag (see `events`).
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class SesTransport:
         self._configuration_set = configuration_set
 
     def connection(self) -> SesConnection:
-        """One request at a time, over a connection of its own."""
+        """A new connection, for one request at a time."""
         return SesConnection(self._service.connection(), self._configuration_set)
 
     async def probe(self) -> Answer:
-        """Log in and look at the account. Code 200 when it may send; sends nothing."""
+        """Log in and check the account. Code 200 when it may send; sends nothing."""
         return (await self.ask_account()).answer
 
     async def ask_account(self) -> AccountAnswer:
@@ -89,7 +89,7 @@ class SesConnection(MessageConnection):
         self._more = "".join(f",{json.dumps(key)}:{json.dumps(value)}" for key, value in named.items())
 
     async def prepare(self, rendered: RenderedMessage) -> Answer | None:
-        """Ready once the keys are there and the host's name resolves: what follows cannot be cancelled."""
+        """Get the keys and resolve the host's name: what follows cannot be cancelled."""
         await trio.lowlevel.checkpoint()
         if not rendered.recipient.rpartition("@")[0].isascii():
             return Answer(stage=Stage.REQUEST, code=400, vendor=NOT_ASCII, own=True)
@@ -113,7 +113,7 @@ class SesConnection(MessageConnection):
         return Answer(stage=Stage.REQUEST, code=response.status, provider_id=name)
 
     def _request(self, rendered: RenderedMessage) -> Request:
-        """The request, put together by hand: base64 needs no escapes, and the message is large."""
+        """The request, built by hand: base64 needs no escapes, and the message is large."""
         message = base64.b64encode(b"".join((rendered.payload, *rendered.shared.chunks)))
         to = json.dumps(rendered.recipient)
         tag = f',"EmailTags":[{{"Name":"{TAG}","Value":"{rendered.delivery_id}"}}]'

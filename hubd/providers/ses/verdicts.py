@@ -12,10 +12,10 @@ from hubd.core.request_verdicts import RequestVerdicts, Wording
 from hubd.core.verdict_tables import Action, Row
 from hubd.providers.aws.verdicts import COMMON
 
-#: What this side refuses before a request: SES takes no address whose part before the @ is not ASCII.
+#: What we refuse before a request: SES takes no address whose local part is not ASCII.
 NOT_ASCII = "LocalPartNotAscii"
 
-#: The quota counts the last 24 hours, so that a part of it is free again all the time.
+#: The quota counts the last 24 hours, so a part of it becomes free all the time.
 _DAY_WAIT = 1800.0
 _REFUSED = frozenset(range(400, 500))
 

@@ -1,13 +1,13 @@
 """One SMTP connection: envelopes, bodies and replies, pipelined where the server allows.
 
-A message goes in two steps. `prepare` says MAIL, RCPT and DATA: whatever fails up to the server's 354 is
-certain not to have been accepted. `deliver` writes the body and the dot that ends it; from that byte on only
-the reply tells, and when it is lost the message is in doubt. With PIPELINING (RFC 2920) `deliver` also writes
-the envelope of the message that follows, so that a connection needs one write and one wait per message.
+A message goes in two steps. `prepare` sends MAIL, RCPT and DATA: a message that fails before the server's
+354 was certainly not accepted. `deliver` writes the body and the dot that ends it; from that byte on only the
+reply tells, and when it is lost the message is in doubt. With PIPELINING (RFC 2920) `deliver` also writes the
+envelope of the message that follows, so that a connection needs one write and one wait per message.
 
-A connection is only kept when both sides are certain to agree about what is next; otherwise it is cut, and
-the next `prepare` opens another. An announced envelope is never ended by a dot, save where RFC 2920 asks for
-it: after a 354 although the recipient was refused.
+A connection is only kept when both sides are certain to agree about what comes next; otherwise it is cut, and
+the next `prepare` opens another. An announced envelope is never ended by a dot, except where RFC 2920 asks
+for it: after a 354 although the recipient was refused.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ class Account(Protocol):
     @property
     def dsn(self) -> Dsn: ...
     async def log_in(self, connection: SmtpConnection) -> Login:
-        """A fresh connection. Raises `LoginRefused`."""
+        """Open a fresh connection. Raises `LoginRefused`."""
         ...
 
     def forget(self, connection: SmtpConnection) -> None:
-        """It is not connected any more."""
+        """Note that it is not connected any more."""
         ...
 
 
@@ -66,26 +66,26 @@ class SmtpConnection:
         self._dsn = transport.dsn
         self._timeouts = transport.settings
         self._login: Login | None = None
-        # its MAIL, RCPT and DATA are written, the replies not read
+        # its MAIL, RCPT and DATA have been written, but the replies not read
         self._announced: RenderedMessage | None = None
         self._ready: RenderedMessage | None = None  # the server waits for its body
         self._stale = False  # the server may still hold a transaction: RSET before the next MAIL
         self._unproven_wait = False  # the last envelope's silence was not waited for
         self._slowest = 0.0  # seconds for a reply to a single command
-        self._suspicious = False  # the last refusal of an envelope may come from PIPELINING
+        self._suspicious = False  # PIPELINING may have caused the last refusal of an envelope
         self._notify = ""  # the reports that the last envelope asked for
         self._plain = (
-            False  # this envelope asks for no reports: whether the server refused that is to be seen
+            False  # this envelope asks for no reports, to see whether the server refused those
         )
         self._secrets: tuple[str, ...] = ()  # what this connection logged in with
 
     @property
     def connected(self) -> bool:
-        """Whether a connection stands, logged in."""
+        """Whether it is connected and logged in."""
         return self._login is not None and self._login.conversation.usable
 
     async def connect(self) -> Answer:
-        """Connect and log in; the server's last word."""
+        """Connect and log in. Returns the server's last reply."""
         try:
             login = await self._transport.log_in(self)
         except LoginRefused as refusal:
@@ -94,7 +94,7 @@ class SmtpConnection:
         return login.answer
 
     async def prepare(self, rendered: RenderedMessage) -> Answer | None:
-        """Connect if need be and say MAIL, RCPT, DATA. None: ready. An answer: certainly not accepted.
+        """Connect if needed and send MAIL, RCPT, DATA. None: ready. An answer: certainly not accepted.
 
         A kept connection that turns out to be dead, silent or closing (421) is replaced once, silently.
         """
@@ -112,8 +112,8 @@ class SmtpConnection:
     async def deliver(self, rendered: RenderedMessage, following: RenderedMessage | None = None) -> Answer:
         """Write the body and the dot, and wait for the verdict. Any 2xx is an acceptance (RFC 5321 4.2).
 
-        The envelope of `following` travels in the same write when the server allows. Cancellation cuts the
-        connection: the message is in doubt then.
+        The envelope of `following` goes in the same write when the server allows it. Cancellation cuts the
+        connection, and the message is in doubt.
         """
         try:
             return await self._deliver(rendered, following)
@@ -122,7 +122,7 @@ class SmtpConnection:
             raise
 
     def waits(self, rendered: RenderedMessage) -> bool:
-        """Anything but: it was announced, every reply is here, and all of them let it pass."""
+        """Always, unless it was announced, and all replies have come and let it pass."""
         if self._login is None or self._announced is None or not same_envelope(self._announced, rendered):
             return True
         return not self._login.conversation.smooth
@@ -136,7 +136,7 @@ class SmtpConnection:
         self._transport.forget(self)
 
     async def aclose(self) -> None:
-        """Say QUIT if nothing is under way and wait for at most two seconds; then cut."""
+        """Send QUIT if nothing is under way and wait for at most two seconds; then cut."""
         login = self._login
         try:
             if login is not None and self._announced is None and self._ready is None:
@@ -152,7 +152,7 @@ class SmtpConnection:
     # -- the envelope --------------------------------------------------------------------------------
 
     def _passed(self, announced: RenderedMessage) -> bool:
-        """Whether the server has let an announced envelope pass already, as it usually has."""
+        """Whether the server has already accepted an announced envelope, as it usually has."""
         if self._login is None or not self._login.conversation.take(PASSED):
             return False
         self._announced, self._ready = None, announced
@@ -176,7 +176,7 @@ class SmtpConnection:
         return refusal
 
     async def _accepted_envelope(self, rendered: RenderedMessage) -> Answer | None:
-        """Have the envelope accepted, on this connection or, where it turns out to be useless, another."""
+        """Have the envelope accepted, on this connection or, if it turns out to be useless, another."""
         reused = self._login is not None
         suspicion: Answer | None = None
         while True:
@@ -201,16 +201,16 @@ class SmtpConnection:
             reused = False
 
     def _lines(self, rendered: RenderedMessage, login: Login) -> bytes:
-        """The envelope of a message, as this server takes it."""
+        """The envelope of a message, as this server accepts it."""
         if login.notify and (self._plain or not self._dsn.usable):
             login = replace(login, notify="")
         self._notify = login.notify
         return envelope(rendered, login)
 
     def _can_take(self, rendered: RenderedMessage) -> bool:
-        """Whether the connection stands where this message's envelope may begin or has begun.
+        """Whether this message's envelope may begin on the connection, or has begun.
 
-        If it has begun, its replies tell whether the connection still lives; a refusal among them counts.
+        If it has begun, its replies tell whether the connection is alive; a refusal among them counts.
         """
         if self._login is None:
             return False
@@ -220,9 +220,9 @@ class SmtpConnection:
         return (conversation.was_usable or conversation.refused) and same_envelope(begun, rendered)
 
     async def _envelope(self, rendered: RenderedMessage, login: Login) -> Answer | None:
-        """Say MAIL, RCPT, DATA, unless that was done before, and read the replies.
+        """Send MAIL, RCPT, DATA, unless that was done before, and read the replies.
 
-        The first refusal is the answer. It leaves the connection fit for the next message, or drops it.
+        The first refusal is the answer. The connection is ready for the next message then, or is dropped.
         """
         announced, self._announced = self._announced is not None, None
         at_once = announced or (login.pipelining and self._pipelining.usable)
@@ -237,7 +237,7 @@ class SmtpConnection:
         return refusal
 
     async def _one_by_one(self, rendered: RenderedMessage, login: Login, suspicion: Answer) -> Answer | None:
-        """Say it without PIPELINING, to see whether the server had refused that."""
+        """Send it without PIPELINING, to see whether that was what the server refused."""
         self._slowest = 0.0
         refusal, _ = await self._ask(rendered, login, announced=False, at_once=False)
         self._pipelining.tried_without(suspicion, refusal, slowest=self._slowest)
@@ -277,7 +277,7 @@ class SmtpConnection:
             if not at_once:
                 self._slowest = max(self._slowest, trio.current_time() - asked)
             if stage is None and not 200 <= reply.code <= 299:
-                self.drop()  # it does not even reset: no answer about this message
+                self.drop()  # it refuses even RSET: no answer about this message
                 text = f"{reply.code} {self._words(reply)}"
                 answer = Answer(stage=Stage.MAIL, signal=Signal.DROPPED, text=text, verbatim=True)
                 return answer, number + 1
@@ -292,7 +292,7 @@ class SmtpConnection:
                 return refusal, number + 1
             if not at_once:
                 break
-        if refusal is None and not conversation.was_quiet:  # `deliver` looks once more before the body
+        if refusal is None and not conversation.was_quiet:  # `deliver` checks again before the body
             self.drop()
             return self._lost(Stage.DATA, conversation.loss), len(stages)
         if refusal is None:
@@ -376,7 +376,7 @@ class SmtpConnection:
     # -- answers -------------------------------------------------------------------------------------
 
     def _refusal(self, stage: Stage, reply: Reply) -> Answer:
-        """A reply that does not let the message pass. A positive one in the wrong place is garbage."""
+        """The answer for a reply that refuses the message. A positive one in the wrong place is garbage."""
         return Answer(
             stage=stage,
             signal=Signal.REPLY if reply.code >= 400 else Signal.GARBAGE,

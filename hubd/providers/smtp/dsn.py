@@ -1,8 +1,8 @@
-"""Whether a server takes the parameters of DSN (RFC 3461) that it offers.
+"""Whether a server accepts the parameters of DSN (RFC 3461) that it offers.
 
-Some servers, and proxies before them, offer DSN and refuse MAIL or RCPT when RET, ENVID, NOTIFY or ORCPT
-stand in it. Then the same envelope is said without them, on the same connection; if the server takes that, or
-refuses it for another reason, it is never asked for reports again until its settings change.
+Some servers, and proxies in front of them, offer DSN and refuse MAIL or RCPT with RET, ENVID, NOTIFY or
+ORCPT. Then the same envelope is sent without them, on the same connection; if the server accepts that, or
+refuses it for another reason, it is not asked for reports again until its settings change.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _WORDS = re.compile(r"\b(?:envid|notify|orcpt|ret=|dsn|parameters?)\b", re.IGNOR
 
 
 class Dsn:
-    """What is known of one account's server."""
+    """What is known about one account's server."""
 
     def __init__(self, provider: str) -> None:
         self.usable = True  #: whether reports may be asked for if the server offers DSN
         self._provider = provider
 
     def suspects(self, refusal: Answer | None) -> bool:
-        """Whether the refusal of an envelope with parameters may only mean that the server takes none."""
+        """Whether the refusal of an envelope with parameters may only mean that the server accepts none."""
         return (
             refusal is not None
             and refusal.signal is Signal.REPLY
@@ -41,9 +41,9 @@ class Dsn:
         )
 
     def tried_without(self, before: Answer, now: Answer | None) -> None:
-        """The same envelope without the parameters was answered with `now`; None: it passed."""
+        """Note the answer to the same envelope without the parameters; None: it was accepted."""
         if now is not None and (now.signal is not Signal.REPLY or now.code < 500 or self.suspects(now)):
-            return  # it was not answered for good, or the refusal is about something else
+            return  # the answer is not final, or the parameters were not the reason
         if self.usable:
             self.usable = False
             log.warning(

@@ -1,4 +1,4 @@
-"""One message as SMTP sees it: its envelope, its body as it travels, and whether it may be shown to a server.
+"""One message as SMTP sees it: its envelope, its body on the wire, and whether a server may see it.
 
 Pure: messages in, bytes and refusals out.
 """
@@ -14,12 +14,12 @@ from hubd.providers.smtp.settings import TOKEN_FIELD
 
 #: A body up to this many bytes goes out in one write, together with its dot.
 ONE_WRITE = 64 * 1024
-#: What may stand between the angle brackets of MAIL and RCPT: no space, no bracket, no control character.
+#: What may be between the angle brackets of MAIL and RCPT: no space, no bracket, no control character.
 _PATH = re.compile(r"[!-;=?-~]{1,320}")
 
 #: The commands of an envelope, in order.
 ENVELOPE = (Stage.MAIL, Stage.RCPT, Stage.DATA)
-#: How the codes of the replies to them begin when the message may follow.
+#: The first digits of the replies to them when the message may follow.
 PASSED = [2, 2, 3]
 
 
@@ -31,9 +31,9 @@ _LONGEST_ENVID = 100  #: characters (RFC 3461 section 4.4)
 def envelope(rendered: RenderedMessage, login: Login) -> bytes:
     """The commands of `ENVELOPE`, one line each.
 
-    ENVID is the Message-ID, which is there already; it comes back in reports of delivery as
-    Original-Envelope-Id (RFC 3461 section 4.4, RFC 3464 section 2.2.1). A token costs two hashes, so it is
-    made only for a bounce address that has a place for it (VERP).
+    ENVID is the Message-ID, which exists already; it comes back in delivery reports as Original-Envelope-Id
+    (RFC 3461 section 4.4, RFC 3464 section 2.2.1). A token costs two hashes, so it is made only for a bounce
+    address that has a place for it (VERP).
     """
     sender, recipient = rendered.sender, rendered.recipient
     if login.bounce_address and not rendered.own_return_path:
@@ -52,10 +52,10 @@ def envelope(rendered: RenderedMessage, login: Login) -> bytes:
 
 
 def body_pieces(rendered: RenderedMessage) -> list[bytes]:
-    """The body as it travels, in pieces: a dot before every line that begins with one, the last line ends it.
+    """The body on the wire, in pieces: a dot before every line that begins with one, the last line ends it.
 
-    What many messages share is not copied, but for its last piece. A transport keeps what it cannot write
-    yet, so each piece is to be written when the connection takes it.
+    What many messages share is not copied, except for its last piece. A transport keeps what it cannot write
+    yet, so write each piece only when the connection is ready for it.
     """
     body = rendered.payload if rendered.wire_ready else stuffed(rendered.payload)
     pieces = [body]
@@ -76,7 +76,7 @@ def unfit(rendered: RenderedMessage) -> Answer | None:
         text = "the sender is not a plain ASCII address; nothing was sent"
         return Answer(stage=Stage.MAIL, code=553, enhanced="5.1.7", text=text, own=True)
     if rendered.shared.bare or (not rendered.wire_ready and has_bare_line_end(rendered.payload)):
-        # RFC 5321 section 2.3.8. Servers differ in what they take for a line: the way mail is smuggled.
+        # RFC 5321 section 2.3.8. Servers differ in what they take for a line, which allows SMTP smuggling.
         text = "the message contains a bare CR or LF; nothing was sent"
         return Answer(stage=Stage.DATA, code=554, enhanced="5.6.0", text=text, own=True)
     return None

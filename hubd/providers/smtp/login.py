@@ -2,15 +2,15 @@
 
 The connection is Trio's from the first packet; a cancellation ends it at once, whatever it waits for. The
 dialogues of EHLO and AUTH are aiosmtplib's: it talks to one end of a socket pair, on the loop of the bridge,
-and what it says is passed on to the server. Everything that can go wrong becomes an `Answer` here, at one
-seam (`_answer`); no aiosmtplib exception goes further. How the particular cases look:
+and what it sends is passed on to the server. Everything that can go wrong becomes an `Answer` in one place
+(`_answer`); no aiosmtplib exception goes further. The particular cases:
 
 - certificate not accepted: stage TLS, signal GARBAGE, text "certificate verify failed: ...". No other failure
   has stage TLS and signal GARBAGE.
 - any other broken handshake: stage TLS, signal DROPPED (or TIMEOUT).
 - STARTTLS required and not offered: stage TLS, code 502, and nothing was sent.
-- the password would travel in clear text: stage AUTH, code 538, and it was not sent.
-- no way to log in that both sides know: stage AUTH, code 504.
+- the password would be sent in clear text: stage AUTH, code 538, and it was not sent.
+- no login method that both sides know: stage AUTH, code 504.
 """
 
 from __future__ import annotations
@@ -57,19 +57,19 @@ class SmtpSettings:
     ca_file: Path | None = None  #: trust the certificates in this PEM file instead of the system's
     ehlo_name: str = ""  #: what we call ourselves in EHLO; "" for this machine's name
     pipelining: bool = True  #: use PIPELINING if it is offered
-    #: The envelope sender of messages that have no return path of their own; "" for that of the message.
+    #: The envelope sender of messages without their own return path; "" for that of the message.
     bounce_address: str = ""
     #: What reports of delivery to ask for where the server offers DSN (RFC 3461 section 4.1); "" for none.
     notify: str = "FAILURE,DELAY"
     #: The token of a delivery, by its id: for `TOKEN_FIELD` in the bounce address.
     bounce_token: Callable[[int], str] | None = field(default=None, repr=False)
-    connect_timeout: float = 30.0  #: for the lookup and the connection, the TLS handshake, and the greeting
+    connect_timeout: float = 30.0  #: each for lookup and connection, the TLS handshake, and the greeting
     reply_timeout: float = 300.0  #: for every reply but the last (RFC 5321 section 4.5.3.2 asks for 300)
     dot_timeout: float = 600.0  #: for the reply that says whether the message was accepted (also there)
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The password or token in every form in which it travels; none may show up in an answer's text."""
+        """The password or token in every form in which it is sent; none may show up in an answer's text."""
         if self.token:
             secret, login = self.token, f"user={self.username}\1auth=Bearer {self.token}\1\1"
         else:
@@ -96,7 +96,8 @@ class Login:
 
 #: A dialogue with the server by aiosmtplib: its last reply.
 Dialogue = Callable[[aiosmtplib.SMTP], Awaitable[aiosmtplib.SMTPResponse]]
-#: What we call ourselves without a full name: an address literal, which every server takes (RFC 5321 4.1.4).
+#: What we call ourselves without a full name: an address literal, which every server accepts
+#: (RFC 5321 4.1.4).
 #: Many refuse a bare "localhost".
 NO_NAME = "[127.0.0.1]"
 _HOST_NAME = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
@@ -105,7 +106,7 @@ _GREETING = b"220 after STARTTLS\r\n"
 
 
 class LoginRefused(Exception):
-    """There is no connection; `answer` says why. Certainly nothing was sent."""
+    """There is no connection; `answer` says why. No message was sent."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.text)
@@ -113,7 +114,7 @@ class LoginRefused(Exception):
 
 
 def tls_context(settings: SmtpSettings) -> ssl.SSLContext | None:
-    """What certificates are judged by; None for `security = "none"`.
+    """What certificates are checked against; None for `security = "none"`.
 
     Raises what `client_context` raises.
     """
@@ -138,13 +139,13 @@ async def log_in(
 ) -> Login:
     """Greet, secure and log in on a connected socket, which belongs to this call.
 
-    Raises `LoginRefused`; leaves no open socket then. Certificates are checked against the host's name.
+    Raises `LoginRefused`, and then leaves no open socket. Certificates are checked against the host's name.
     """
     attempt = _Attempt(bridge, Stream(connected), settings, local_hostname)
     try:
         return await attempt.run(context)
     except (aiosmtplib.SMTPException, OSError, ValueError) as error:
-        # Not "from error": its words are the server's, and a server may quote the password.
+        # Not "from error": its text is the server's, and a server may quote the password.
         attempt.stream.close()
         raise LoginRefused(_answer(attempt.stage, error, settings.secrets)) from None
     except BaseException:
@@ -154,14 +155,14 @@ async def log_in(
 
 @dataclass(frozen=True, slots=True)
 class _Session:
-    """What a dialogue with the server came to."""
+    """The result of a dialogue with the server."""
 
     last: aiosmtplib.SMTPResponse
     extensions: Mapping[str, str]
 
 
 class _Attempt:
-    """One login on its way; `stage` is how far it has come."""
+    """One login under way; `stage` is how far it has come."""
 
     def __init__(self, bridge: Bridge, stream: Stream, settings: SmtpSettings, local_hostname: str) -> None:
         self.bridge = bridge
@@ -188,7 +189,7 @@ class _Attempt:
         else:
             session = await self._talk(self._greet_and_log_in)
         conversation = Conversation(self.stream, bytes(self._replies.unread))
-        if self._replies.unread and not conversation.usable:  # no message may be charged for that
+        if self._replies.unread and not conversation.usable:  # this must not count against a message
             loss = conversation.loss
             text = one_line(str(loss), settings.secrets)
             raise LoginRefused(Answer(stage=self.stage, signal=loss.signal, text=text))
@@ -219,13 +220,13 @@ class _Attempt:
             if reply.code != 220:
                 secrets = self.settings.secrets
                 raise LoginRefused(_reply_answer(self.stage, reply.code, reply.text, secrets, refused=True))
-            # What came behind the 220 in clear text is forgotten, or it would be taken for something said
+            # What came after the 220 in clear text is discarded, or it would be taken for something sent
             # inside TLS (RFC 3207 section 4.2).
             self._replies = ReplyReader(self.stream)
             await self.stream.start_tls(context, self.settings.host)
 
     async def _talk(self, dialogue: Dialogue, greeting: bytes = b"") -> _Session:
-        """Have aiosmtplib talk with the server; `greeting` is for it, if the server has greeted before."""
+        """Have aiosmtplib talk to the server. `greeting` is what it gets if the server greeted before."""
         await trio.lowlevel.checkpoint()
         ours, theirs = socket.socketpair()
         try:
@@ -330,7 +331,7 @@ class _Attempt:
 
 @contextmanager
 def _limit(seconds: float) -> Iterator[None]:
-    """Raises `TimeoutError` when the block takes longer."""
+    """Raise `TimeoutError` when the block takes longer."""
     try:
         with trio.fail_after(seconds):
             yield
@@ -348,7 +349,7 @@ def _answer(stage: Stage, error: Exception, secrets: tuple[str, ...]) -> Answer:
         text = one_line(f"the TLS handshake failed: {cause.reason or 'no reason given'}")
         return Answer(stage=Stage.TLS, signal=Signal.DROPPED, text=text)
     if isinstance(error, aiosmtplib.SMTPConnectError) and isinstance(cause, aiosmtplib.SMTPException):
-        stage = Stage.BANNER  # the connection stood; what failed is the greeting
+        stage = Stage.BANNER  # it was connected; what failed is the greeting
     if isinstance(error, aiosmtplib.SMTPResponseException):
         if stage is Stage.CONNECT:
             stage = Stage.BANNER

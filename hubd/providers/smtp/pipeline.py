@@ -1,8 +1,8 @@
 """The delivery side of an SMTP connection: takes over the stream once a client library has logged in.
 
 `Conversation` knows how many replies are owed for what was written, so that an unexpected reply is never
-taken for the answer to the next command: it ends the conversation. It reads what has arrived whenever it is
-asked how things stand, and waits only for what has not.
+taken for the answer to the next command: it ends the conversation. Whenever it is asked for its state it
+reads what has arrived; it waits only for what has not.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CLOSED = "the server closed the connection"
 
 
 class Lost(Exception):
-    """The conversation cannot continue. `signal` says why, `str()` says it for people.
+    """The conversation cannot continue. `signal` says why, `str()` says so for people.
 
     `stray` is the reply that nobody asked for, if that ended it.
     """
@@ -40,7 +40,7 @@ class Conversation:
 
     `unread` is what was received before, beyond the replies that were asked for.
 
-    After any `Lost`, and after a reply of 421, the connection is of no more use: `abort` it.
+    After any `Lost`, and after a 421 reply, the connection is useless: `abort` it.
     """
 
     def __init__(self, stream: Stream, unread: bytes = b"") -> None:
@@ -50,7 +50,7 @@ class Conversation:
         self._owed = 0
         self._lost: tuple[Signal, str] | None = None
         self._aborted = False
-        self._listening = False  # a task waits for what comes, and takes it
+        self._listening = False  # a task waits for data, and takes it
         #: A reply that nobody asked for, such as 421 to an idle connection or an early 552 to a large body.
         self.stray: Reply | None = None
         if unread:
@@ -76,12 +76,12 @@ class Conversation:
 
     @property
     def refused(self) -> bool:
-        """Whether a refusal is among the replies that have come and are not read."""
+        """Whether there is a refusal among the replies that have come and have not been read."""
         return max([reply.code for reply in self._replies], default=0) >= 400
 
     @property
     def quiet(self) -> bool:
-        """Whether it is usable, all is written, and every reply that was owed has been read."""
+        """Whether it is usable, everything is written, and every reply that was owed has been read."""
         self._look()
         return self.was_quiet
 
@@ -110,7 +110,7 @@ class Conversation:
     async def reply(self, timeout: float) -> Reply:
         """The next reply, waiting for at most `timeout` seconds. Raises `Lost`."""
         if not self._replies:
-            # It often comes while others have their turn: then it takes no timer and no registration.
+            # It often comes while other tasks run: then it needs no timer and no registration.
             await trio.lowlevel.checkpoint()
             self._look()
             if not self._replies:
@@ -136,7 +136,7 @@ class Conversation:
         return True
 
     async def drain(self, timeout: float) -> None:
-        """Wait until more may be written. Raises `Lost`, also when a stray reply came in between."""
+        """Wait until more may be written. Raises `Lost`, even when a stray reply came in between."""
         await trio.lowlevel.checkpoint()
         with trio.move_on_after(timeout):
             await self._flush(HIGH_WATER, lambda: False)
@@ -159,7 +159,7 @@ class Conversation:
         await self._listen(lambda: bool(self._replies))
 
     async def _flush(self, leave: int, enough: Callable[[], bool]) -> None:
-        """Wait for the server to read, or to say enough meanwhile, which must not be missed."""
+        """Wait until the server has read, or until what it sends meanwhile is `enough`."""
         if self._lost is not None or self._stream.unsent <= leave:
             return
         async with trio.open_nursery() as nursery:
@@ -177,7 +177,7 @@ class Conversation:
             nursery.cancel_scope.cancel()
 
     async def _listen(self, enough: Callable[[], bool]) -> None:
-        """Take what comes until it is enough, or nothing more will come."""
+        """Take what comes until it is `enough`, or nothing more will come."""
         self._listening = True
         try:
             while self._lost is None and not enough():
@@ -188,7 +188,7 @@ class Conversation:
             self._listening = False
 
     def _look(self) -> None:
-        """Take what has arrived, unless a task waits for just that: nothing would wake it any more."""
+        """Take what has arrived, unless a task is waiting for it: nothing would wake that task any more."""
         if self._lost is None and not self._listening:
             self._take_what_came()
 
@@ -202,7 +202,7 @@ class Conversation:
                 self._take(data)
 
     def _take(self, data: bytes) -> None:
-        """The conversation ends when what came is not a reply, or one that nobody asked for."""
+        """Parse what came. Anything but a reply that is owed ends the conversation."""
         if not data:
             self._end(Signal.DROPPED, _CLOSED)
             return

@@ -87,7 +87,7 @@ def _server(answers: Answers, word: str) -> dict[str, Any]:
     if word == "smtp":
         name = answers.text("host", "Name of the mail server, such as smtp.acme.example", check=host)
         number = answers.text("port", "Its port", default="587", check=port)
-        implied = "tls" if number == "465" else "starttls"  # as hubd has it when nothing is said
+        implied = "tls" if number == "465" else "starttls"  # the defaults of hubd
         security = answers.text(
             "security",
             "Encryption: starttls, tls, or none (only for your own server without TLS)",

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 #: RFC 5321 section 4.5.3.1.5 says 512 bytes; servers in the wild go beyond it.
 MAX_LINE = 4096
-#: All lines of one reply together. Bounds the memory a server can make us use.
+#: Bytes of all lines of one reply. Bounds the memory a server can make us use.
 MAX_REPLY = 32 * 1024
 
 _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])([^\n]*)|\r?)\n")
@@ -29,7 +29,7 @@ _QUEUE_IDS = (
 
 
 class Garbage(Exception):
-    """What came is not a reply; `str()` says in what way."""
+    """What came is not a reply; `str()` says why."""
 
 
 class Reply(NamedTuple):
@@ -46,7 +46,7 @@ class Reply(NamedTuple):
 
     @property
     def queue_id(self) -> str:
-        """The server's own name for the message it accepted, where the text is of a known kind."""
+        """The server's own name for the message it accepted, if the text has a known format."""
         for pattern in _QUEUE_IDS:
             if match := pattern.search(self.text):
                 return match[1][:100]
@@ -65,11 +65,11 @@ class ReplyParser:
 
     @property
     def midway(self) -> bool:
-        """Whether a reply has begun and not ended."""
+        """Whether a reply has begun but not ended."""
         return bool(self._rest or self._lines)
 
     def feed(self, data: bytes) -> Iterator[Reply]:
-        """The replies that `data` completes, one by one. Raises `Garbage` after those that came before it."""
+        """The replies that `data` completes, one by one. Raises `Garbage` after those that precede it."""
         buffer = self._rest + data if self._rest else data
         at, end = 0, len(buffer)
         while at < end:
@@ -85,14 +85,14 @@ class ReplyParser:
                 raise Garbage("an endless reply")
             self._lines.append(text or b"")
             if mark != b"-":
-                # Lines that disagree about the code: the last one is the server's word, as in Postfix.
+                # If lines disagree about the code, the last one counts, as in Postfix.
                 lines, self._lines, self._size = self._lines, [], 0
                 yield Reply(int(code), _joined(lines))
         self._rest = buffer[at:]
 
 
 def _check_beginning(rest: bytes) -> None:
-    """An unfinished line may still become a reply line. Raises `Garbage` as soon as it cannot."""
+    """Check that an unfinished line can still become a reply line. Raises `Garbage` if it cannot."""
     if b"\n" in rest or not _START.fullmatch(rest[:4]):
         raise Garbage("something that is not an SMTP reply")
     if len(rest) > MAX_LINE:

@@ -9,18 +9,18 @@ from hubd.transports.stream import Stream
 
 
 class ReplyReader:
-    """A server's replies, one to each command. What it says beyond that is no answer to a later command."""
+    """A server's replies, one to each command. Anything more does not answer a later command."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self.unread = bytearray()  #: received, and no part of a reply that was asked for
+        self.unread = bytearray()  #: received, but not part of a reply that was asked for
 
     async def ask(self, command: bytes) -> tuple[Reply, bytes]:
-        """Send a command; the reply to it. If a 421 has already come, that is it, and nothing is sent.
+        """Send a command and return its reply. If a 421 has already come, return that and send nothing.
 
         Raises as `next` does, and `Garbage` if the server sent something else that was not expected.
         """
-        with suppress(OSError):  # reading tells, after what the server said before it closed
+        with suppress(OSError):  # reading will raise it, after what the server said before it closed
             self.unread += self._stream.receive_nowait() or b""
         unasked = bool(self.unread)
         if not unasked:

@@ -1,4 +1,4 @@
-"""A mail server in hubd.toml: what can be said of it, and what cannot work."""
+"""A mail server in hubd.toml: its settings, and what cannot work."""
 
 from __future__ import annotations
 

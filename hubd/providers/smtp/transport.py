@@ -21,7 +21,7 @@ from hubd.transports.tcp_connect import NotConnected, connect
 
 __all__ = ["SmtpConnection", "SmtpSettings", "SmtpTransport", "open_smtp"]
 
-#: What a mail server says to a wrong password or token (RFC 4954 section 6).
+#: What a mail server answers to a wrong password or token (RFC 4954 section 6).
 _BAD_LOGIN = 535
 
 
@@ -32,10 +32,10 @@ def open_smtp(
     read_password: SecretReader | None = None,
     tokens: TokenSource | None = None,
 ) -> SmtpTransport:
-    """A transport for one SMTP account. Connects to nothing yet. Raises `BadConfig` for a bad `ca_file`.
+    """A transport for one SMTP account. Does not connect yet. Raises `BadConfig` for a bad `ca_file`.
 
-    `read_password` is called at each login; without it the password is that of the settings. With `tokens`
-    logins are by access token; they belong to the transport.
+    `read_password` is called at each login; without it the password is that of the settings. With `tokens`,
+    which then belong to the transport, logins use an access token.
     """
     return SmtpTransport(name, settings, bridge, read_password, tokens)
 
@@ -68,9 +68,9 @@ class SmtpTransport:
         self._bridge = bridge
         self._context = tls_context(settings)
         self._ehlo_name = settings.ehlo_name
-        self.largest_message: int | None = None  #: as the last login said; None: no login yet, or no limit
+        self.largest_message: int | None = None  #: from the last login; None: no login yet, or no limit
         self._open: set[SmtpConnection] = set()
-        self._turned_away: set[str] = set()  # addresses of the server whose greeting was not a good one
+        self._turned_away: set[str] = set()  # addresses of the server whose greeting turned us away
         self._closed = False
 
     def connection(self) -> SmtpConnection:
@@ -78,7 +78,7 @@ class SmtpTransport:
         return SmtpConnection(self)
 
     async def probe(self) -> Answer:
-        """Log in, send nothing, say goodbye. A reply below 400 means that the account can be used."""
+        """Log in, send nothing, log out. A reply below 400 means that the account can be used."""
         connection = self.connection()
         try:
             return await connection.connect()
@@ -97,7 +97,7 @@ class SmtpTransport:
     async def log_in(self, connection: SmtpConnection) -> Login:
         """Open a fresh connection. Raises `LoginRefused`.
 
-        An access token that the server refuses is replaced once: it may have been revoked before its end.
+        An access token that the server refuses is replaced once: it may have been revoked early.
         """
         settings = await self._settings_now()
         try:
@@ -121,8 +121,8 @@ class SmtpTransport:
         return login
 
     async def _log_in_somewhere(self, settings: SmtpSettings, name: str) -> Login:
-        """Log in at the first address of the server whose greeting does not turn us away (Postfix does so,
-        too). That one is tried last from then on.
+        """Log in at the first address of the server whose greeting does not turn us away (as Postfix does).
+        Those that do are tried last from then on.
         """
         tried: list[str] = []
         first: LoginRefused | None = None
@@ -149,7 +149,7 @@ class SmtpTransport:
     async def _settings_now(self, *, refused: str = "") -> SmtpSettings:
         """The settings with the password as it is now, or with an access token that is not the `refused` one.
 
-        Raises `LoginRefused` when it cannot be had.
+        Raises `LoginRefused` when there is none.
         """
         if self._tokens is not None:
             try:
@@ -164,12 +164,12 @@ class SmtpTransport:
             raise LoginRefused(unreadable_secret(problem, Stage.AUTH, 535)) from None
 
     def forget(self, connection: SmtpConnection) -> None:
-        """It is not connected any more."""
+        """Note that a connection is not connected any more."""
         self._open.discard(connection)
 
 
 def _peer(connected: socket.socket) -> str:
-    """The address of the other end; "" if it has gone already."""
+    """The address of the other end; "" if it is gone already."""
     try:
         return str(connected.getpeername()[0])
     except OSError:
@@ -177,7 +177,7 @@ def _peer(connected: socket.socket) -> str:
 
 
 def _turns_away(answer: Answer) -> bool:
-    """Whether a greeting says, or seems to say, that there is no service at this address. With a 4xx there is
-    one, which wants fewer connections.
+    """Whether a greeting says, or seems to say, that there is no service at this address. A 4xx means that
+    there is one, which wants fewer connections.
     """
     return answer.stage is Stage.BANNER and (answer.signal is not Signal.REPLY or answer.code >= 500)

@@ -1,8 +1,8 @@
 """The numbers that opted out, as Amazon SNS lists them: whoever answered STOP to one of its texts.
 
-Publish says nothing when a number has opted out, and no text is sent. So the list is read, a hundred numbers
-a page, when the daemon starts, before a campaign starts, and each hour. Source: Amazon SNS API Reference,
-ListPhoneNumbersOptedOut. The list has no times.
+Publish does not report that a number has opted out; it just sends no text. So the list is read, a hundred
+numbers a page, when the daemon starts, before a campaign starts, and each hour. Source: Amazon SNS API
+Reference, ListPhoneNumbersOptedOut. The list has no times.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hubd.providers.sns.transport import ask
 from hubd.providers.sns.verdicts import VERDICTS
 from hubd.transports.unavailable import unavailable
 
-#: Seconds between two readings of the whole list, and the least of them however often it is asked for: it is
+#: Seconds between two readings of the whole list, and their minimum, however often it is asked for: it is
 #: long, and AWS allows few such requests a second.
 EVERY = 3600.0
 AT_LEAST = 300.0
@@ -46,7 +46,7 @@ class OptedOutSource:
     async def fetch(self, cursor: str) -> Fetched:
         """Read one page; the cursor is where the next one begins. Raises `SourceUnavailable`.
 
-        A place in the list that SNS does not know any more is given up: the list is read from its beginning.
+        If SNS does not know a place in the list any more, the list is read from the beginning.
         """
         if not cursor and trio.current_time() < self._read_at + AT_LEAST:
             return Fetched(items=(), cursor="", wait=self._read_at + EVERY - trio.current_time())

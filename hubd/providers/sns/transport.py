@@ -1,7 +1,7 @@
-"""Text messages through Amazon SNS: Publish to a number, by its Query API.
+"""Text messages through Amazon SNS: Publish to a number, with its Query API.
 
-A form goes there, XML comes back. The request is the irrevocable byte, as with every provider that speaks
-HTTP. SNS does not tell later what became of a message, and cannot be asked.
+The request is a form, the answer XML. The request's first byte is irrevocable, as with every HTTP provider.
+SNS does not report later what became of a message, and cannot be asked.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Sending:
 
     sms_type: str = ""  #: "transactional" or "promotional"
     sender_id: str = ""  #: a name that recipients see, where their country allows that
-    origination_number: str = ""  #: a number of the account's
+    origination_number: str = ""  #: one of the account's numbers
     max_price: str = ""  #: the most that one text may cost, in US dollars, such as "0.50"
 
 
@@ -56,17 +56,17 @@ class SnsTransport:
         self._sending = sending
 
     def connection(self) -> SnsConnection:
-        """One request at a time, over a connection of its own."""
+        """A new connection, for one request at a time."""
         return SnsConnection(self._service.connection(), self._sending)
 
     async def probe(self) -> Answer:
-        """Log in and look at the account. Code 200 when it may send; sends nothing."""
+        """Log in and check the account. Code 200 when it may send; sends nothing."""
         return (await self.ask_account()).answer
 
     async def ask_account(self) -> AccountAnswer:
         """What SNS says about the account; sends nothing.
 
-        Whether it is in the sandbox is left open if the keys may not ask that.
+        If the keys may not ask whether it is in the sandbox, the answer leaves that open.
         """
         connection = self._service.connection()
         try:
@@ -98,7 +98,7 @@ class SnsConnection(MessageConnection):
         self._sending = sending
 
     async def prepare(self, rendered: RenderedMessage) -> Answer | None:
-        """Ready once the keys are there and the host's name resolves: what follows cannot be cancelled."""
+        """Get the keys and resolve the host's name: what follows cannot be cancelled."""
         await trio.lowlevel.checkpoint()
         if len(rendered.text.encode()) > LARGEST:
             return Answer(stage=Stage.REQUEST, code=400, vendor=TOO_LONG, own=True)
@@ -122,7 +122,7 @@ class SnsConnection(MessageConnection):
 async def ask(
     service: ServiceConnection, action: str, parameters: Mapping[str, str] | None = None
 ) -> Sequence[tuple[str, str]] | Answer:
-    """The texts of the answer to an action; if it failed what went wrong, as an answer to a message."""
+    """The texts in the answer to an action; if it failed, what went wrong, as an answer to a message."""
     form = urlencode({"Action": action, "Version": _VERSION, **(parameters or {})})
     request = Request(method="POST", target="/", headers=_FORM, body=form.encode())
     response = await service.ask(request)
@@ -135,7 +135,7 @@ async def ask(
 
 
 def publish_form(rendered: RenderedMessage, sending: Sending) -> dict[str, str]:
-    """The parameters of Publish. The campaign's own sender goes before the provider's."""
+    """The parameters of Publish. The campaign's own sender overrides the provider's."""
     number, name = sending.origination_number, sending.sender_id
     if rendered.sender:
         number, name = (rendered.sender, "") if _is_number(rendered.sender) else ("", rendered.sender)

@@ -1,7 +1,7 @@
 """What the answers of Amazon SNS mean when it is to send a text message.
 
-Source: Amazon SNS API Reference, Publish. Whether a message was sent at all, and the limit on what may be
-spent, are told in no answer to a message.
+Source: Amazon SNS API Reference, Publish. No answer to a message says whether it was sent at all, or what the
+spending limit is.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from hubd.core.request_verdicts import RequestVerdicts, Wording
 from hubd.core.verdict_tables import Action, Row
 from hubd.providers.aws.verdicts import COMMON
 
-#: What this side refuses before a request.
+#: What we refuse before a request.
 TOO_LONG = "MessageTooLong"
 
 _REFUSED = frozenset(range(400, 500))

@@ -25,7 +25,7 @@ MAX_RESPONSE = 256 * 1024
 
 
 class Wire(AsyncHttpClient):  # type: ignore[misc]  # the library has no types
-    """Carries one request at a time and keeps what the library throws away of the answer."""
+    """Carries one request at a time and keeps the parts of the answer that the library discards."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(logging.getLogger(__name__), is_async=True)
@@ -76,7 +76,7 @@ def open_client(wire: Wire, *, account_sid: str, auth_token: str, base_url: str)
         account_sid,
         auth_token,
         http_client=wire,
-        # Not the process's: TWILIO_EDGE or TWILIO_REGION there would send messages to another host.
+        # Not the process's environment: TWILIO_EDGE or TWILIO_REGION would send messages to another host.
         environment={"TWILIO_ACCOUNT_SID": account_sid},
     )
     client.api.base_url = base_url

@@ -1,4 +1,4 @@
-"""What Twilio says of a message, as items: the same from a webhook and from its list. Pure.
+"""What Twilio says about a message, as items: the same from a webhook and from its list. Pure.
 
 Source: https://www.twilio.com/docs/messaging/api/message-resource.
 """
@@ -12,7 +12,7 @@ from hubd.core.inbound import Item, ItemKind, Reference
 from hubd.core.model import Channel
 
 _LONGEST_TEXT = 10_000  #: characters
-#: Twilio's statuses that are an end.
+#: Twilio's final statuses.
 ENDS: Mapping[str, ItemKind] = MappingProxyType(
     {
         "delivered": ItemKind.DELIVERED,
@@ -36,7 +36,7 @@ def text_item(sid: str, sender: str, text: str, at: float, *, kind: ItemKind = I
 
 
 def status_item(sid: str, status: str, recipient: str, error: str, words: str, at: float) -> Item | None:
-    """What became of a message of ours; None for a status that is not the last one."""
+    """What became of one of our messages; None for a status that is not final."""
     end = ENDS.get(status)
     if end is None:
         return None

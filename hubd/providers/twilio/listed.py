@@ -1,8 +1,8 @@
-"""Twilio's list of messages as a source of what comes back: see `walk` for how it is read.
+"""Twilio's list of messages as a source of inbound items: see `walk` for how it is read.
 
-It needs no public address. Where a webhook tells the same, nothing is counted twice: both name a message by
-its SID. A status that fits no message of ours may be of one whose SID is not written down yet, or somebody
-else's; it is looked at again for a while, and never listed.
+It needs no public address. If a webhook reports the same, nothing is counted twice: both name a message by
+its SID. A status that fits none of our messages may belong to one whose SID is not stored yet, or to somebody
+else; it is tried again for a while, and never listed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from hubd.transports.unavailable import unavailable
 
 #: Bytes of a page: 1,000 texts of 1,600 characters, each written as an escape.
 LARGEST = 16 * 1024 * 1024
-#: Items that are known to be booked, so that they are not handed over again at each walk.
+#: Items known to be booked, so that they are not handed over again in each walk.
 REMEMBERED = 200_000
 
 
@@ -53,8 +53,8 @@ class ListSource:
         ours: Sequence[str],
         now: Callable[[], float],
     ) -> None:
-        """`name` is the provider's. `ours` are the numbers and messaging services that are only hubd's: what
-        people send to another number of the account is ours if it answers a message of ours. `now` gives
+        """`name` is the provider's. `ours` are the numbers and messaging services that only hubd uses: what
+        people send to another number of the account is ours if it answers one of our messages. `now` gives
         seconds since the epoch.
         """
         self.name = f"provider {name}"
@@ -106,7 +106,7 @@ class ListSource:
     # -- asking --------------------------------------------------------------------------------------
 
     async def _ask(self, path: str) -> Response | Answer:
-        """A good answer, or what was wrong; once more if a token is refused that was replaced meanwhile."""
+        """A good answer, or what was wrong. Asks again if the refused token has been replaced meanwhile."""
         try:
             if not self._token:
                 self._token = await self._read_token()

@@ -1,10 +1,10 @@
 """Asking Twilio for a message whose answer was lost: it lists what it accepted, by recipient and day.
 
-Two lists, because neither is complete: by the day a message went out, which leaves out those that are
-still queued or scheduled; and the newest ones without a day, which has those. What they say is compared by
-`hubd.core.reconcile`. A list that does not come, in full and readable, proves nothing.
+It reads two lists, because neither is complete: by the day a message went out, which leaves out those that
+are still queued or scheduled; and the newest ones without a day, which includes those. `hubd.core.reconcile`
+compares them. A list that is not complete and readable proves nothing.
 
-The next page is only asked for where the first one came from: the request carries the login.
+The next page is only requested from where the first one came: the request carries the login.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from hubd.core.reconcile import PAST, SKEW, Finding, Found, Listed, Sought, sear
 if TYPE_CHECKING:
     from twilio.rest import Client
 
-PAGE = 100  #: messages of a page; Twilio gives at most 1000
-DATED_PAGES = 10  #: of messages to one number in a few days; there are never so many
+PAGE = 100  #: messages in a page; Twilio returns at most 1000
+DATED_PAGES = 10  #: of messages to one number in a few days; there are never that many
 NEWEST_PAGES = 2
 LARGEST_PAGE = 4 * 1024 * 1024  #: bytes; a hundred texts of 1600 characters, each written as an escape
 
@@ -45,7 +45,7 @@ Ask = Callable[[Callable[[], Awaitable[Page]]], Awaitable[Page | Answer]]
 
 
 async def reconcile(ask: Ask, client: Client, sought: Sought, base_url: str) -> Finding:
-    """Whether Twilio has the message. Never raises for what Twilio or the network do."""
+    """Whether Twilio has the message. Never raises because of Twilio or the network."""
     day = datetime.fromtimestamp(max(0.0, sought.opened_at - max(PAST, SKEW)), UTC).date().isoformat()
     dated: dict[str, object] = {"to": sought.recipient, "date_sent_after": day}
     if _NUMBER.fullmatch(sought.sender):
@@ -68,7 +68,7 @@ async def reconcile(ask: Ask, client: Client, sought: Sought, base_url: str) -> 
 async def _read(
     ask: Ask, client: Client, filters: Mapping[str, object], pages: int, base_url: str
 ) -> tuple[list[Listed], bool] | Finding:
-    """The messages of up to so many pages, and whether those were all."""
+    """The messages in up to `pages` pages, and whether those were all."""
     listed: list[Listed] = []
     url = ""
     for _ in range(pages):
@@ -97,7 +97,7 @@ def _reaches_back(messages: list[Listed], sought: Sought) -> bool:
 
 
 def _page(page: Any) -> Page:
-    """A page of the library's as one of ours. Raises whatever an unreadable one makes the library raise."""
+    """The library's page as one of ours. Raises whatever an unreadable one makes the library raise."""
     messages = tuple(_listed(message) for message in page)
     return Page(messages=messages, next_url=str(page.next_page_url or ""))
 
@@ -120,12 +120,12 @@ def _same_place(url: str, base_url: str) -> bool:
     there, here = urlsplit(url), urlsplit(base_url)
     try:
         return (there.scheme, there.hostname, there.port) == (here.scheme, here.hostname, here.port)
-    except ValueError:  # a port that is none
+    except ValueError:  # not a valid port
         return False
 
 
 def _no_list(answer: Answer) -> Finding:
-    """Why there is no list, in words that hold nothing of what was answered."""
+    """Why there is no list, without quoting the answer."""
     if answer.signal is Signal.REPLY and answer.code >= 300:
         why = f"The provider answered {answer.code} when it was asked about the message."
     elif answer.code or answer.signal is Signal.GARBAGE:

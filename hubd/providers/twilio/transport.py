@@ -1,11 +1,11 @@
 """SMS through Twilio's own client library, on Trio.
 
-An SMS is one HTTP request, and the request is the irrevocable byte: `prepare` has nothing to do. What goes
-wrong before the first byte of the request is handed to the socket was definitely not sent (stage CONNECT or
-TLS). After it only a well-formed answer counts: a lost connection, silence or an unreadable success are
-in doubt (stage REQUEST without a reply). Nothing is ever sent twice from here: neither the library nor
-`http_wire` retries, no redirect is followed, and only a 401 is followed by another request, with a token that
-was replaced meanwhile. Twilio can be asked later what it accepted (`reconcile`).
+An SMS is one HTTP request, and its first byte is irrevocable: `prepare` has nothing to do. A message that
+fails before that byte is handed to the socket was definitely not sent (stage CONNECT or TLS). After it only a
+well-formed answer counts: after a lost connection, silence or an unreadable success the message is in doubt
+(stage REQUEST without a reply). Nothing is ever sent twice from here: neither the library nor `http_wire`
+retries, no redirect is followed, and only a 401 is followed by another request, with a token that was
+replaced meanwhile. Twilio can be asked later what it accepted (`reconcile`).
 
 The library is slow to import (a few tenths of a second), so only `open_twilio` imports it.
 """
@@ -47,7 +47,7 @@ class TwilioSettings:
     account_sid: str
     auth_token: str = field(repr=False)
     from_: str = ""  #: sender number or name, unless the campaign has one
-    messaging_service_sid: str = ""  #: chooses the sender; goes before `from_`
+    messaging_service_sid: str = ""  #: chooses the sender; overrides `from_`
     concurrency: int = 10  #: requests at the same time
     base_url: str = "https://api.twilio.com"  #: https, or http on a loopback address
     connect_timeout: float = 10.0  #: for the connection, and again for its TLS handshake
@@ -55,7 +55,7 @@ class TwilioSettings:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The token in every form in which it travels; none of them may show up in an answer's text."""
+        """The token in every form in which it is sent; none of them may show up in an answer's text."""
         if not self.auth_token:
             return ()
         basic = base64.b64encode(f"{self.account_sid}:{self.auth_token}".encode()).decode()
@@ -65,13 +65,13 @@ class TwilioSettings:
 def open_twilio(
     name: str, settings: TwilioSettings, read_token: SecretReader | None = None
 ) -> TwilioTransport:
-    """A provider named `name`. Connects to nothing yet. Raises `BadConfig`.
+    """A provider named `name`. Does not connect yet. Raises `BadConfig`.
 
     `read_token` is called for each connection, and again when Twilio refuses the token; without it the token
     is the settings'.
     """
     _check(settings)
-    from hubd.providers.twilio import http  # noqa: F401  # slow, so now and not with the first message
+    from hubd.providers.twilio import http  # noqa: F401  # slow, so not with the first message
 
     endpoint = Endpoint(settings.base_url, connect_timeout=settings.connect_timeout, timeout=settings.timeout)
     return TwilioTransport(name, settings, endpoint, read_token)
@@ -104,11 +104,11 @@ class TwilioTransport:
         self._read_token = read_token
 
     def connection(self) -> TwilioConnection:
-        """One request at a time, over a connection of its own."""
+        """A new connection, for one request at a time."""
         return TwilioConnection(self._settings, self._endpoint, self._read_token)
 
     async def probe(self) -> Answer:
-        """Log in and look at the account. Code 200 when it may send; sends nothing."""
+        """Log in and check the account. Code 200 when it may send; sends nothing."""
         connection = self.connection()
         try:
             return await connection.look_at_account()
@@ -116,7 +116,7 @@ class TwilioTransport:
             connection.drop()
 
     async def reconcile(self, rendered: RenderedMessage, opened_at: float) -> Finding:
-        """Whether Twilio has a message whose attempt was opened then (epoch seconds). Never raises."""
+        """Whether Twilio has a message whose attempt began at `opened_at`, epoch seconds. Never raises."""
         connection = self.connection()
         try:
             return await connection.look_for(rendered, opened_at)
@@ -136,7 +136,7 @@ class TwilioConnection:
     def __init__(self, settings: TwilioSettings, endpoint: Endpoint, read_token: SecretReader | None) -> None:
         from hubd.providers.twilio import http
 
-        self._settings = settings  # with the token as it was read last
+        self._settings = settings  # with the token as it was last read
         self._endpoint = endpoint
         self._read_token = read_token
         self._token_read = read_token is None
@@ -150,7 +150,7 @@ class TwilioConnection:
         )
 
     async def prepare(self, rendered: RenderedMessage) -> Answer | None:
-        """Ready once the token is read and the host's name resolves: what follows cannot be cancelled."""
+        """Read the token and resolve the host's name: what follows cannot be cancelled."""
         await trio.lowlevel.checkpoint()
         if not self._token_read and (unreadable := await self._log_in()):
             return unreadable
@@ -174,7 +174,7 @@ class TwilioConnection:
         return await self._exchange(send)
 
     async def look_at_account(self) -> Answer:
-        """Whether the account is there, ours and active."""
+        """Whether the account exists, is ours and is active."""
 
         async def look() -> Answer:
             account = await self._client.api.v2010.accounts(self._settings.account_sid).fetch_async()
@@ -197,7 +197,7 @@ class TwilioConnection:
     async def _list(self, fetch: Callable[[], Awaitable[Page]]) -> Page | Answer:
         try:
             return await self._exchange(fetch, largest=LARGEST_PAGE)
-        except Exception as problem:  # also what went wrong before the request: a question risks nothing
+        except Exception as problem:  # even what went wrong before the request: a query risks nothing
             return self._garbage(type(problem).__name__)
 
     def _sender(self, rendered: RenderedMessage) -> tuple[str, str]:
@@ -209,11 +209,11 @@ class TwilioConnection:
 
     @property
     def connected(self) -> bool:
-        """Never: that one connection is refused while others stand says nothing of a limit on connections."""
+        """Never: a refused connection while others are open does not mean a limit on connections."""
         return False
 
     def waits(self, rendered: RenderedMessage) -> bool:
-        """Whether the token is to be read or the host's name to be resolved."""
+        """Whether the token must be read or the host's name resolved first."""
         return not (self._token_read and self._resolved)
 
     def drop(self) -> None:
@@ -257,7 +257,7 @@ class TwilioConnection:
         return answer
 
     async def _request(self, action: Callable[[], Awaitable[T]], *, largest: int | None = None) -> T | Answer:
-        """The one seam: whatever Twilio, its library or the network do becomes an answer here."""
+        """Whatever Twilio, its library or the network do becomes an answer here, and only here."""
         from twilio.base.exceptions import TwilioException
 
         from hubd.providers.twilio import http
@@ -270,9 +270,9 @@ class TwilioConnection:
             return msgspec.structs.replace(failure.answer, text=self._line(failure.answer.text))
         except TwilioException as refusal:
             return self._refused(refusal)
-        except Exception:  # the library does not guard itself: JSON that is none, a list, nested too deep
+        except Exception:  # the library checks nothing: not JSON, a list, nested too deep
             if not wire.connection.handed_over:
-                raise  # a fault of ours, certainly before the message
+                raise  # our own fault, certainly before the message
             return self._garbage("the response cannot be read")
 
     def _accepted(self, message: Any) -> Answer:
@@ -285,13 +285,13 @@ class TwilioConnection:
         sid, status = self._settings.account_sid, self._line(str(account.status))
         if self._wire.connection.status != 200 or account.sid != sid:
             return self._garbage("the response does not describe the account")
-        if status != "active":  # said as Twilio would say it to a message
+        if status != "active":  # what Twilio would answer to a message
             text = f"the account is {status}"
             return Answer(stage=Stage.REQUEST, code=403, vendor=_ACCOUNT_NOT_ACTIVE, text=text)
         return Answer(stage=Stage.REQUEST, code=200, text=f"account {status}", provider_id=sid)
 
     def _refused(self, refusal: Any) -> Answer:
-        """The library's exception for any status that is not a success. `str()` of it has colours in it."""
+        """The library's exception for any status that is not a success. Its `str()` contains colour codes."""
         wire = self._wire
         said = getattr(refusal, "msg", "") or getattr(refusal, "title", "")  # the older form, the newer one
         return Answer(
@@ -312,7 +312,7 @@ class TwilioConnection:
 
 
 def _check(settings: TwilioSettings) -> None:
-    """Raises `BadConfig` for settings with which nothing could be sent, or a password in clear text."""
+    """Raise `BadConfig` for settings that could send nothing, or would send a password in clear text."""
     url = urlsplit(settings.base_url)
     if url.scheme not in ("https", "http") or not url.hostname or url.query or url.fragment:
         raise BadConfig.at("base_url", "not an address like https://api.twilio.com")
@@ -336,7 +336,7 @@ def _vendor_code(code: object) -> str:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait (RFC 9110 section 10.2.3: a number, or a date, which is compared with the server's)."""
+    """Seconds to wait (RFC 9110 section 10.2.3: a number, or a date, compared with the server's own date)."""
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return float(value[:9])

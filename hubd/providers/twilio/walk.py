@@ -5,9 +5,9 @@ that people sent. Twilio filters it by day and gives the newest first, 1,000 a p
 (https://www.twilio.com/docs/messaging/api/message-resource#read-multiple-message-resources). Messages that
 have not gone out have no day, so a walk begins with a page of the newest without one.
 
-Most walks go back `OVERLAP` behind the last one. A deep one, every `DEEP_EVERY` seconds until three days
-after the last message of ours, goes back those three days: statuses of messages may come that late. A walk
-that takes long looks at the newest page once a minute, so that it keeps no STOP waiting.
+Most walks go back `OVERLAP` before the last one. A deep one, every `DEEP_EVERY` seconds until three days
+after our last message, goes back those three days: statuses of messages may come that late. A long walk looks
+at the newest page once a minute, so that no STOP has to wait.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ import msgspec
 from hubd.core.inbound import Item
 from hubd.providers.twilio.items import status_item, text_item
 
-PAGE = 1000  #: messages; Twilio gives no more
-#: A deep walk is due again after so many times what the last one took, if that is longer: of what is newer
-#: only one page is seen meanwhile, and a large account has pages for minutes. Half a day at most: it would
-#: miss what changed.
+PAGE = 1000  #: messages; Twilio returns no more
+#: A deep walk is due again after this many times the duration of the last one, if that is longer: during a
+#: walk only one page of newer messages is seen, and a large account has pages for minutes. Half a day at
+#: most, or changes would be missed.
 DEEP_REST = 10.0
 LONGEST_REST = 43_200.0
-#: Seconds between two walks: at first, and at most. In between it is as long as the last message is old, so
+#: Seconds between two walks: at first, and at most. In between, the wait is the age of the last message, so
 #: that the waits double.
 SHORTEST = 15.0
 LONGEST = 900.0
-#: Seconds that a walk goes back behind the beginning of the one before: Twilio may list a message late, and
+#: Seconds that a walk goes back before the beginning of the last one: Twilio may list a message late, and
 #: most receipts come within minutes.
 OVERLAP = 900.0
 DEEP_EVERY = 900.0
@@ -42,8 +42,8 @@ DEEP_EVERY = 900.0
 PEEK_EVERY = 60.0
 #: Seconds for which the status of a message may change.
 CHANGING = 3 * 86_400.0
-#: Seconds for which a status that fits no message is looked at again: longer than a lost answer is asked
-#: about, which gives a message its name.
+#: Seconds for which a status that fits no message is tried again: longer than a lost answer is asked about,
+#: which gives a message its name.
 LOOK_AGAIN = 7_200.0
 #: Seconds that a walk goes back at most, after a long time without one.
 FURTHEST = 30 * 86_400.0
@@ -53,22 +53,22 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How far the list was read. Times are seconds since the epoch."""
 
     until: float = 0.0  #: when the last whole walk began; 0: there was none
-    deep: float = 0.0  #: when the last whole walk began that went back three days
+    deep: float = 0.0  #: when the last whole walk that went back three days began
     took: float = 0.0  #: seconds that one took
-    newest: float = 0.0  #: when the newest message was made that went out from the account
-    began: float = 0.0  #: the walk under way; 0: there is none
+    newest: float = 0.0  #: when the newest message that went out from the account was created
+    began: float = 0.0  #: when the walk under way began; 0: there is none
     back_to: float = 0.0  #: how far it goes back
-    dated: bool = False  #: whether it has come to the list by day
+    dated: bool = False  #: whether it has reached the list by day
     page: str = ""  #: the path of its next page; "" for the first one of a list
-    peeked: float = 0.0  #: when it read the newest page last
-    peeks: bool = False  #: whether it reads that page again before it goes on
+    peeked: float = 0.0  #: when it last read the newest page
+    peeks: bool = False  #: whether it reads that page again before it continues
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
-        """The beginning for "", and for what is no cursor of ours."""
+        """The beginning for "", and for anything that is not our cursor."""
         try:
             return _cursor.decode(text)
-        except msgspec.DecodeError:  # also the beginning of all
+        except msgspec.DecodeError:  # such as "", the beginning
             return cls()
 
     def __str__(self) -> str:
@@ -126,7 +126,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Message(msgspec.Struct, frozen=True):
-    """What the list says of a message, as far as it matters here."""
+    """What the list says about a message, as far as it matters here."""
 
     sid: str
     direction: str
@@ -143,21 +143,21 @@ class Message(msgspec.Struct, frozen=True):
 
     @property
     def outbound(self) -> bool:
-        """Whether it went out from the account, by whichever way."""
+        """Whether it went out from the account, in whatever way."""
         return self.direction.startswith("outbound")
 
     @property
     def made(self) -> float:
-        """When it was made, which never changes; seconds since the epoch."""
+        """When it was created, which never changes; seconds since the epoch."""
         return _time(self.date_created) or _time(self.date_sent)
 
     @property
     def listed(self) -> float:
-        """The time by which it has its place in the list."""
+        """The time that determines its place in the list."""
         return max(self.made, _time(self.date_sent))
 
     def item(self, ours: Sequence[str]) -> Item | None:
-        """What it leads to; None for nothing yet. `ours` are the numbers and services that are only ours."""
+        """Its item; None if there is none yet. `ours` are the numbers and services that only we use."""
         if self.outbound:
             at = _time(self.date_updated) or _time(self.date_sent) or self.made
             error = "" if self.error_code is None else str(self.error_code)
@@ -182,7 +182,7 @@ class Page(msgspec.Struct, frozen=True):
         return self.next_page_uri or ""
 
     def items(self, ours: Sequence[str], walk: Cursor) -> Iterator[Item]:
-        """What it leads to, the oldest first; nothing of what is older than the walk goes back."""
+        """The items of its messages, oldest first; none for messages older than the walk goes back."""
         changing = min(walk.back_to, walk.began - CHANGING)
         for message in reversed(self.messages):
             old = message.listed < (changing if message.outbound else walk.back_to)
@@ -195,7 +195,7 @@ _page = msgspec.json.Decoder(Page)
 
 
 def read_page(body: bytes, path: str) -> Page:
-    """A page. Raises `ValueError` for what is none, or goes on elsewhere than at `path`."""
+    """A page. Raises `ValueError` if it is not one, or continues anywhere but at `path`."""
     page = _page.decode(body)
     if page.next and (urlsplit(page.next).path != path or not page.next.startswith(path)):
         raise ValueError("the list continues at another address")
@@ -213,7 +213,7 @@ def target(cursor: Cursor, path: str) -> str:
     return f"{path}?{urlencode(query)}"
 
 
-@lru_cache(maxsize=4096)  # many are of the same second, and reading one takes 20 us
+@lru_cache(maxsize=4096)  # many have the same second, and parsing one takes 20 us
 def _time(text: str | None) -> float:
     """ "Mon, 30 Nov 2026 17:10:00 +0000" as seconds since the epoch; 0 for none."""
     try:

@@ -12,12 +12,12 @@ from hubd.core.inbound import Item, ItemKind
 from hubd.core.webhooks import WebhookRequest
 from hubd.providers.twilio.items import status_item, text_item
 
-#: OptOutType, where Twilio itself understood the word.
+#: OptOutType, if Twilio itself recognized the word.
 _TWILIO_WORDS = {"STOP": ItemKind.OPT_OUT, "START": ItemKind.OPT_IN}
 
 
 def read_webhook(auth_token: str, request: WebhookRequest) -> Sequence[Item] | None:
-    """What a request says; nothing for a status that is not the last one; None if Twilio did not sign it."""
+    """What a request says; nothing for a status that is not final; None if Twilio did not sign it."""
     fields = form_fields(request.headers.get("content-type", ""), request.body)
     if not is_signed(auth_token, request.url, fields, request.headers.get("x-twilio-signature", "")):
         return None
@@ -39,7 +39,7 @@ def is_signed(auth_token: str, url: str, fields: Sequence[tuple[str, str]], sign
 
 
 def _item(fields: Mapping[str, str], at: float) -> Item | None:
-    """What a request of Twilio's says; None for a status that is not the last one."""
+    """What a request from Twilio says; None for a status that is not final."""
     sid = fields.get("MessageSid") or fields.get("SmsSid") or ""
     if not sid:
         return None
@@ -49,5 +49,5 @@ def _item(fields: Mapping[str, str], at: float) -> Item | None:
         return text_item(sid, fields.get("From", ""), fields.get("Body", ""), at, kind=kind)
     error, words = fields.get("ErrorCode", ""), fields.get("ErrorMessage", "")
     item = status_item(sid, status, fields.get("To", ""), error, words, at)
-    # The list says it again: one that fits no message yet must not be taken for known then.
+    # The list repeats it: if it fits no message yet, it must not count as known then.
     return None if item is None else replace(item, only_ours=True)
