@@ -1,7 +1,7 @@
 """One connection to a mailbox over IMAP4rev1 (RFC 3501), for use in a thread: imapclient blocks.
 
-Nothing a server sends makes it read without end: each answer may take so many bytes, and the caller ends
-what takes too long with `cut`. Mails are only peeked at and never deleted.
+No server can make it read without end: each answer may only take so many bytes, and the caller ends what
+takes too long with `cut`. Mails are only peeked at and never deleted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from imapclient.exceptions import IMAPClientAbortError, IMAPClientError, LoginEr
 
 from hubd.core.mail_parts import MOST_BYTES
 
-# They would put what was said into the log: passwords, addresses, and tracebacks about broken mails.
+# They would log what was said: passwords, addresses, and tracebacks about broken mails.
 for _name in ("imapclient", "flufl.bounce"):
     logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
 
@@ -35,9 +35,9 @@ MOST_ANSWER = 8 << 20
 #: Bytes of mails that are fetched at once, and how many mails.
 FETCH_BYTES = 4 << 20
 FETCH_MAILS = 50
-#: UIDs that one search spans: its answer is one line, and imaplib takes one million bytes.
+#: UIDs that one search spans: its answer is one line, and imaplib accepts one million bytes.
 _SPAN = 100_000
-#: Mails of so many days are read when a mailbox is read for the first time.
+#: Mails from the last so many days are read when a mailbox is read for the first time.
 LOOK_BACK_DAYS = 30
 #: Mails of an earlier run that are moved at once: see `acknowledge_until`.
 _MOST_MOVED = 1_000
@@ -58,19 +58,19 @@ class MailboxSettings:
     username: str
     folder: str = "INBOX"
     processed_folder: str = ""  #: "" to mark as seen instead
-    context: ssl.SSLContext | None = field(default=None, compare=False)  #: what certificates are judged by
+    context: ssl.SSLContext | None = field(default=None, compare=False)  #: checks certificates
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Up to where a mailbox has been read: its UIDVALIDITY and the last UID (RFC 3501, 2.3.1.1)."""
+    """How far a mailbox has been read: its UIDVALIDITY and the last UID (RFC 3501, 2.3.1.1)."""
 
     validity: int
     uid: int
 
     @classmethod
     def parse(cls, cursor: str) -> Place | None:
-        """None for "", and for what is no cursor of ours."""
+        """None for "", and for anything that is not our cursor."""
         validity, _, uid = cursor.partition(":")
         if not (validity.isascii() and validity.isdigit() and uid.isascii() and uid.isdigit()):
             return None
@@ -82,7 +82,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """One mail of the mailbox, or as much of it as is read."""
+    """One mail in the mailbox, or as much of it as was read."""
 
     uid: int
     data: bytes
@@ -90,7 +90,7 @@ class Mail:
 
 
 class Broken(Exception):
-    """The connection or the mailbox cannot be used; `person` is whether somebody has to do something."""
+    """The connection or the mailbox cannot be used; `person` says whether somebody has to act."""
 
     def __init__(self, problem: str, *, person: bool = False, login: bool = False) -> None:
         super().__init__(problem)
@@ -108,8 +108,8 @@ class ImapSession:
         self._turn = threading.Lock()  # held by the thread that uses the client
         self._cut = False
         self.validity = self.next_uid = 0
-        self.mails = 0  #: that the folder had when it was opened
-        self.idles = self.moves = False  #: what the server can: IDLE, MOVE
+        self.mails = 0  #: in the folder when it was opened
+        self.idles = self.moves = False  #: whether the server supports IDLE, and MOVE
 
     def run(self, step: Callable[[], T]) -> T:
         """Call one of the other methods, in a thread. Raises `Broken`."""
@@ -117,7 +117,7 @@ class ImapSession:
             with self._turn:
                 return step()
         finally:
-            if self._cut:  # which left closing to this step if it was under way
+            if self._cut:  # `cut` left closing to this step if it was under way
                 self.cut()
 
     def cut(self) -> None:
@@ -126,7 +126,7 @@ class ImapSession:
         client = self._client
         if client is not None:
             with suppress(OSError):
-                # Not that of a TLS socket, which another thread may be using.
+                # Not the TLS socket's own shutdown: another thread may be using it.
                 socket.socket.shutdown(client.socket(), socket.SHUT_RDWR)
         if self._turn.acquire(blocking=False):
             try:
@@ -141,7 +141,7 @@ class ImapSession:
                 client.shutdown()
 
     def open(self, log_in: Callable[[Any], object]) -> None:
-        """Connect, log in with what is called with the client, and open the folder."""
+        """Connect, call `log_in` with the client, and open the folder."""
         self._client = _connected(self._settings)
         self._limit_answers()
         if self._settings.security == "starttls":
@@ -155,15 +155,15 @@ class ImapSession:
         self.moves = bool(self._say(self._client.has_capability, "MOVE"))
 
     def close(self) -> None:
-        """Say goodbye."""
-        with suppress(Broken):  # a server that does not answer it properly does no harm
+        """Log out."""
+        with suppress(Broken):  # it does not matter if the server does not answer properly
             self._say(self._client.logout)
 
     def begin(self, last: Place | None, now: float) -> Place:
-        """Where to go on reading: behind `last`, if it still says something about this mailbox.
+        """Where to continue reading: after `last`, if it is still valid for this mailbox.
 
-        Where it does not (another UIDVALIDITY, or a mailbox that was put back from a copy), the mails of the
-        last `LOOK_BACK_DAYS` are read again, which has no further effect.
+        If it is not (another UIDVALIDITY, or a mailbox that was restored from a copy), the mails of the last
+        `LOOK_BACK_DAYS` are read again, which has no further effect.
         """
         if last is not None and last.validity == self.validity and last.uid < max(self._upper(), 1):
             return last
@@ -173,7 +173,7 @@ class ImapSession:
         return Place(self.validity, self._upper() - 1)
 
     def _upper(self) -> int:
-        """The UID that the next mail will have at least."""
+        """The lowest UID that the next mail can have."""
         return self.next_uid or 1
 
     def look(self) -> None:
@@ -184,11 +184,11 @@ class ImapSession:
         self.next_uid = _number(selected.get(b"UIDNEXT"))
 
     def after(self, place: Place) -> tuple[list[Mail], Place, bool]:
-        """The next mails behind a place, the place behind them, and whether there are more."""
+        """The next mails after a place, the place after them, and whether there are more."""
         at = place.uid + 1
         while at < self._upper():
             found = self._say(self._client.search, ["UID", f"{at}:{at + _SPAN - 1}"])
-            # "n:*" and some servers give the last mail although its UID is lower.
+            # For "n:*", and on some servers always, the last mail is found although its UID is lower.
             uids = sorted(uid for uid in found if at <= uid < at + _SPAN)
             if uids:
                 mails, last = self._fetch(uids[:FETCH_MAILS])
@@ -197,7 +197,7 @@ class ImapSession:
         return [], Place(self.validity, max(place.uid, self._upper() - 1)), False
 
     def _fetch(self, uids: Sequence[int]) -> tuple[list[Mail], int]:
-        """The first of these mails, as many as may be in memory at once, and the last UID among them."""
+        """The first of these mails, as many as fit in memory at once, and the last UID among them."""
         told = self._say(self._client.fetch, uids, ["INTERNALDATE", "RFC822.SIZE"])
         wanted: list[int] = []
         left = FETCH_BYTES
@@ -207,7 +207,7 @@ class ImapSession:
                 break
             wanted.append(uid)
             left -= size
-        # A mail that is not told of any more was removed meanwhile.
+        # A mail that is not listed any more was removed meanwhile.
         here = [uid for uid in wanted if uid in told]
         got = self._say(self._client.fetch, here, [f"BODY.PEEK[]<0.{MOST_BYTES}>"]) if here else {}
         mails = [
@@ -216,7 +216,7 @@ class ImapSession:
         return mails, wanted[-1]
 
     def wait(self, seconds: float) -> None:
-        """IDLE (RFC 2177) until something happens, or for so many seconds.
+        """IDLE (RFC 2177) until something happens, or until the seconds are over.
 
         When a server says BYE, the next command notices.
         """
@@ -225,7 +225,7 @@ class ImapSession:
         self._say(self._client.idle_done)
 
     def _begin_idle(self) -> bool:
-        """Ask for IDLE. Whether the server told something first, which imapclient takes for an error."""
+        """Ask for IDLE. Returns whether the server sent news first, which imapclient takes for an error."""
         imap = self._client._imap
         tag = self._client._idle_tag = imap._command("IDLE")
         told = False
@@ -236,9 +236,9 @@ class ImapSession:
         return told
 
     def acknowledge(self, uids: Sequence[int]) -> str:
-        """Move these into the folder for what was processed, or mark them as seen.
+        """Move these into the folder for processed mails, or mark them as seen.
 
-        What the server refuses keeps nobody from reading the mailbox: returns it, "" when all went well.
+        Returns what the server refused, "" if nothing: a refusal does not stop the mailbox from being read.
         """
         if not uids:
             return ""
@@ -262,10 +262,10 @@ class ImapSession:
         return f"{refusal}; they are marked as seen instead" if refusal else ""
 
     def acknowledge_until(self, place: Place, now: float) -> str | None:
-        """Move what was read by an earlier connection, which ended before it could; as `acknowledge`.
+        """Move what an earlier connection read but could not move before it ended; as `acknowledge`.
 
-        None where mails are not moved: nothing shows then whether the server still refuses something. Those
-        that were too old when the mailbox was read for the first time stay where they are.
+        None if mails are not moved: then nothing shows whether the server still refuses something. Mails that
+        were too old when the mailbox was read for the first time stay where they are.
         """
         if self._settings.processed_folder and self.moves and place.uid:
             span = f"{max(1, place.uid - _SPAN)}:{place.uid}"
@@ -283,7 +283,7 @@ class ImapSession:
         return selected
 
     def _say(self, command: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
-        """One command with its answer. Raises `Broken`; `person` is set where the server refused it."""
+        """Run one command and return its answer. Raises `Broken`, with `person` if the server refused it."""
         self._left = MOST_ANSWER
         if self._cut:
             raise Broken("the connection was closed")
@@ -303,7 +303,7 @@ class ImapSession:
         except OSError as lost:
             raise Broken(_reason(lost)) from None
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError):
-            # What imaplib and imapclient do with answers that are none.
+            # What imaplib and imapclient raise for invalid answers.
             raise Broken("the server sent something that is not an IMAP answer") from None
 
     def _limit_answers(self) -> None:
@@ -330,7 +330,7 @@ class ImapSession:
 
 
 def renewal(name: str) -> float:
-    """Seconds after which IDLE is renewed: 5 to 9 minutes, not the same for all mailboxes.
+    """Seconds after which IDLE is renewed: 5 to 9 minutes, different for each mailbox.
 
     RFC 2177 asks for less than 29 minutes; many routers forget a silent connection sooner.
     """
@@ -355,7 +355,7 @@ def _connected(settings: MailboxSettings) -> Any:
 
 
 def _since(now: float) -> list[object]:
-    """What a search asks for to find mails that are not too old to be read."""
+    """The search criteria for mails that are not too old to be read."""
     return ["SINCE", datetime.fromtimestamp(now - LOOK_BACK_DAYS * 86400, UTC).date()]
 
 

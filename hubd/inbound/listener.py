@@ -1,11 +1,11 @@
-"""A small web server for what the world tells hubd: unsubscribe links (RFC 8058) and webhooks of providers.
+"""A small web server for what others send to hubd: unsubscribe links (RFC 8058) and webhooks of providers.
 
 Off unless hubd.toml has a `[listener]`. It serves two kinds of addresses and nothing else:
 
     POST /u/TOKEN          unsubscribe; GET shows a page with a button and changes nothing
     POST /w/NAME/TOKEN     a webhook of the provider NAME, with the provider's signature
 
-What comes is booked before it is answered, so a sender that was told "200" need not try again. Connections,
+Each request is booked before it is answered, so a sender that got a 200 need not try again. Connections,
 bytes and seconds are limited, and what cannot be booked in time is answered with 503.
 """
 
@@ -33,24 +33,24 @@ from hubd.inbound.source import Fetched
 
 log = logging.getLogger(__name__)
 
-#: Bytes of a request's head, and of its body: a form of an unsubscribe link is small.
+#: Bytes of a request's head, and of its body: the form of an unsubscribe link is small.
 HEAD_BYTES = 16 << 10
 BODY_BYTES = {"u": 4 << 10, "w": 1 << 20}
 #: Bytes of all bodies that are being read or booked.
 ALL_BODIES = 16 << 20
 CONNECTIONS = 500
-#: Seconds for a request to come, for the next one on the same connection, and for booking.
+#: Seconds for a request to arrive, for the next one on the same connection, and for booking.
 REQUEST_SECONDS = 20.0
 IDLE_SECONDS = 15.0
 BOOK_SECONDS = 20.0
 #: Items that wait to be booked, and how many are booked at once.
 MOST_WAITING = 10_000
 BATCH = 500
-#: Seconds for which an item that fits no message is tried again, and between two times: a provider may tell
-#: of a message before its answer to us is written down, and tells it only once.
+#: Seconds for which an item that fits no message is tried again, and between two tries: a provider may report
+#: on a message before its answer to us is stored, and does so only once.
 LEAVE_FOR = 2.0
 AGAIN = 0.5
-#: Seconds for which an unsubscribe link that is used again is the same use.
+#: Seconds within which using an unsubscribe link again counts as the same use.
 _SAME_USE = 60
 
 _PAGE = (
@@ -67,7 +67,7 @@ _PAGE = (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a request is answered with."""
+    """The answer to a request."""
 
     status: int
     body: bytes = b""
@@ -75,16 +75,16 @@ class Answer:
 
 
 _BUSY = Answer(503, headers=(("Retry-After", "30"),))
-#: Twilio wants TwiML, and others do not look at it.
+#: Twilio wants TwiML, and the others ignore it.
 _THANKS = Answer(200, b"<Response></Response>", (("Content-Type", "text/xml"),))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook:
-    """A provider that tells things by itself."""
+    """A provider's webhook."""
 
-    token: str  #: of its path; nobody can guess it
-    secret: Callable[[], Awaitable[str]]  #: what it signs with; may raise `CredentialMissing`
+    token: str  #: part of its path; nobody can guess it
+    secret: Callable[[], Awaitable[str]]  #: what requests are signed with; may raise `CredentialMissing`
     read: ReadWebhook
 
 
@@ -95,7 +95,7 @@ class _Waiting:
     item: Item
     ended: trio.Event = field(default_factory=trio.Event)
     booked: bool = False
-    nobody: bool = False  #: an opt-out of which nothing tells whose it is
+    nobody: bool = False  #: it is an opt-out, but nothing says whose
 
     def end(self, *, booked: bool, nobody: bool = False) -> None:
         self.booked, self.nobody = booked, nobody
@@ -103,7 +103,7 @@ class _Waiting:
 
 
 class Listener:
-    """The server (`serve`), and the source of what it was told: see `inbound.source.Source`."""
+    """The server (`serve`), and the source of what it receives: see `inbound.source.Source`."""
 
     name = LISTENER
 
@@ -117,7 +117,7 @@ class Listener:
         now: Callable[[], float],
     ) -> None:
         """`address`: the IP address and port to listen on. `is_ours` says whether a token is that of an
-        unsubscribe link; None serves no such links. `now` tells the time, in seconds since the epoch.
+        unsubscribe link; None serves no such links. `now` gives seconds since the epoch.
         """
         self._address = address
         self._listeners: list[trio.SocketListener] = []
@@ -138,16 +138,16 @@ class Listener:
     # -- the source ----------------------------------------------------------------------------------------
 
     async def fetch(self, cursor: str) -> Fetched:
-        """What was told since; waits until there is something.
+        """What was received since the last look; waits until there is something.
 
         Nothing can be read again: what was not booked is answered with 503, and its sender tries again.
-        Raises `SourceUnavailable` while it cannot listen: each look tries that again.
+        Raises `SourceUnavailable` while it cannot listen; each look tries to listen again.
         """
         self._give_up(self._under_way)
         if not self._looked:
             await self.open()
             self._looked = True
-            return Fetched(items=(), cursor="", wait=0.0)  # it listens, which is known at once
+            return Fetched(items=(), cursor="", wait=0.0)  # so that it shows at once that it listens
         while not self._queue:
             self._news = trio.Event()
             await self._news.wait()
@@ -161,14 +161,14 @@ class Listener:
         )
 
     async def aclose(self) -> None:
-        """Nothing more is booked."""
+        """Book nothing more."""
         self._give_up(self._under_way)
         self._give_up(self._queue)
         self._queue.clear()
 
     async def _booked(self, batch: Sequence[_Waiting], done: Booked) -> None:
         early = [waiting for waiting in batch if waiting.item.key in done.left]
-        self._queue.extend(early)  # behind the others, which may fit
+        self._queue.extend(early)  # behind the others, which may fit a message
         self._under_way = []
         for waiting in batch:
             key = waiting.item.key
@@ -182,7 +182,7 @@ class Listener:
             each.end(booked=False)
 
     async def _book(self, item: Item) -> _Waiting:
-        """Wait until it is `booked`; it is not if that takes too long."""
+        """Wait until it is booked; gives up if that takes too long."""
         waiting = _Waiting(item)
         if len(self._queue) >= MOST_WAITING:
             return waiting
@@ -224,7 +224,7 @@ class Listener:
             try:
                 await self._talk(stream)
             except (trio.BrokenResourceError, trio.ClosedResourceError, h11.LocalProtocolError):
-                pass  # the client has gone
+                pass  # the client is gone
             except Exception:
                 log.exception("the listener failed on a request")
             finally:
@@ -256,7 +256,7 @@ class Listener:
         headers = {name.decode("ascii").lower(): value.decode("latin-1") for name, value in request.headers}
         target = request.target.decode("ascii", "replace")
         path = target.partition("?")[0]
-        if self._prefix and path.startswith(f"{self._prefix}/"):  # a proxy may leave it or take it away
+        if self._prefix and path.startswith(f"{self._prefix}/"):  # a proxy may keep it or remove it
             path = path.removeprefix(self._prefix)
         kind, _, rest = path.removeprefix("/").partition("/")
         if kind not in BODY_BYTES or not rest:
@@ -349,7 +349,7 @@ async def _event(conn: h11.Connection, stream: trio.SocketStream) -> object:
 
 
 async def _body(conn: h11.Connection, stream: trio.SocketStream, limit: int) -> bytes | None:
-    """The body; None for one that is too long."""
+    """The body; None if it is too long."""
     parts: list[bytes] = []
     size = 0
     while isinstance(event := await _event(conn, stream), h11.Data):
@@ -361,7 +361,7 @@ async def _body(conn: h11.Connection, stream: trio.SocketStream, limit: int) -> 
 
 
 async def _reply(conn: h11.Connection, stream: trio.SocketStream, answer: Answer, *, head: bool) -> bool:
-    """Answer, to HEAD without the body. Whether the connection can be used for another request."""
+    """Answer, to HEAD without the body. Returns whether the connection can take another request."""
     if conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
         return False
     headers = [*answer.headers, ("Content-Length", str(len(answer.body)))]

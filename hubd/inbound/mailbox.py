@@ -1,4 +1,4 @@
-"""A mailbox that bounces, receipts, complaints and replies arrive in, as a source of inbound items."""
+"""A mailbox that receives bounces, receipts, complaints and replies, as a source of inbound items."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two looks at a mailbox whose server has no IDLE.
 POLL = 60.0
-#: Seconds between two looks at one whose server ended IDLE without new mail: some tell something at once.
+#: Seconds between two looks at one whose server ended IDLE without new mail: some send news at once.
 PAUSE = 1.0
 #: Seconds for a command with all that belongs to it.
 _STEP_SECONDS = 2 * ANSWER_SECONDS
@@ -42,8 +42,8 @@ _T = TypeVar("_T")
 class Probe:
     """What a login found."""
 
-    mails: int  #: that the folder has
-    idles: bool  #: the server tells of new mail at once; else hubd looks once a minute
+    mails: int  #: number of mails in the folder
+    idles: bool  #: the server reports new mail at once; else hubd looks once a minute
     moves: bool  #: mails can be moved into `processed_folder`; else they are marked as seen
 
 
@@ -58,8 +58,8 @@ class Mailbox:
         read_password: Callable[[], Awaitable[str]] | None,
         access_token: Callable[[str], Awaitable[str]] | None = None,
     ) -> None:
-        """`now` tells the time, in seconds since the epoch. `read_password` is called for each login and may
-        raise `CredentialMissing`. Or `access_token` is, with the token that the server has just refused, or
+        """`now` gives seconds since the epoch. `read_password` is called for each login and may raise
+        `CredentialMissing`. Or `access_token` is called, with the token that the server has just refused, or
         ""; it may raise `SourceUnavailable`.
         """
         self.name = f"mailbox {name}"
@@ -70,12 +70,12 @@ class Mailbox:
         self._access_token = access_token
         self._renewal = renewal(name)
         self._session: ImapSession | None = None
-        self._place: Place | None = None  # where reading goes on; None until this connection knows
-        # Nothing else uses the threads of a mailbox, and one that hangs keeps nobody waiting.
+        self._place: Place | None = None  # where reading continues; None until this connection knows
+        # Each mailbox has its own threads, so one that hangs keeps nobody else waiting.
         self._threads = trio.CapacityLimiter(2)
 
     async def fetch(self, cursor: str) -> Fetched:
-        """The next mails. Without any it waits for some, up to nine minutes, if the server has IDLE.
+        """The next mails. If there are none, it waits up to nine minutes for some, if the server has IDLE.
 
         Raises `SourceUnavailable`.
         """
@@ -126,7 +126,7 @@ class Mailbox:
         self._drop()
 
     async def _connected(self, last: Place | None) -> tuple[ImapSession, Place]:
-        """The connection, and where to go on reading."""
+        """The connection, and where to continue reading."""
         if self._session is not None and self._place is not None and last == self._place:
             return self._session, self._place
         self._drop()
@@ -158,7 +158,7 @@ class Mailbox:
         return await self._new(lambda client: client.oauth2_login(username, token))
 
     async def _new(self, log_in: Callable[[Any], object]) -> ImapSession:
-        """A connection that is logged in with the folder open."""
+        """A connection that is logged in and has opened the folder."""
         session = ImapSession(self.settings)
         await self._run(session, partial(session.open, log_in), CONNECT_SECONDS)
         return session
@@ -182,7 +182,7 @@ class Mailbox:
     async def _acknowledge(
         self, session: ImapSession, read: Mapping[int, Sequence[Item]], booked: Booked
     ) -> None:
-        """Their effects are durable. A connection that has ended since does it when it is opened again."""
+        """Acknowledge mails whose effects are durable. If the connection has ended, the next one does it."""
         if session is not self._session:
             return
         uids = [uid for uid, items in read.items() if not any(item.key in booked.left for item in items)]

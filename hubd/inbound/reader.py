@@ -1,8 +1,8 @@
-"""Reads the sources of what comes back: one task for each, for as long as the daemon runs.
+"""Reads the sources of inbound items: one task for each, for as long as the daemon runs.
 
 Fetch, book, acknowledge, wait. What was booked is durable before the source is told so: if anything ends in
-between, the same items come again and have no further effect. A source in trouble affects no other and no
-campaign. One that needs a person, for a login that was refused, is tried once and then less and less often.
+between, the same items come again and have no further effect. A source in trouble affects no other source and
+no campaign. One that needs a person, such as after a refused login, is tried less and less often.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from hubd.inbound.source import ReadFirst, Refused, Source
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks at most, while something is being sent.
+#: The most seconds between two looks while something is being sent.
 WHILE_SENDING = 15.0
-#: Seconds until the next try: the first wait, and the longest. Logins that are refused lock accounts.
+#: Seconds until the next try: the first wait, and the longest. Repeated refused logins lock accounts.
 RETRY = (5.0, 900.0)
 RETRY_WITH_PERSON = (300.0, 3_600.0)
-#: Seconds of trouble after which a source counts as broken although it may pass.
+#: Seconds of trouble after which a source counts as broken although it may recover.
 BROKEN_AFTER = 600.0
-#: Seconds that a run waits at most for a source to be read to its end.
+#: The most seconds that a run waits for a source to be read to its end.
 CATCH_UP = 10.0
 #: Seconds that closing a source may take.
 GOODBYE = 5.0
@@ -50,7 +50,7 @@ AddEvent = Callable[[str, int | None, Mapping[str, object]], Awaitable[object]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configured:
-    """A source of the configuration. It is replaced when `settings` differ after a reload."""
+    """A source in the configuration. It is replaced when `settings` differ after a reload."""
 
     source: Source
     settings: object
@@ -72,14 +72,14 @@ class _Reader:
     items: Counter[ItemKind] = field(default_factory=Counter)
     unmatched: int = 0
     unreadable: int = 0
-    attempts: int = 0  #: when it was last looked at
-    told_broken: bool = False  #: by the last event about it
-    told_refused: str = ""  #: what was told last
+    attempts: int = 0  #: messages tried when it was last looked at
+    told_broken: bool = False  #: whether the last event called it broken
+    told_refused: str = ""  #: the refusal in the last event
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     wake: trio.Event = field(default_factory=trio.Event)
     begun: float = 0  #: how many looks have begun
-    caught_up: float = 0  #: so many had when it was last read to its end, or could not be read
-    progress: trio.Event = field(default_factory=trio.Event)  #: `caught_up` has another value
+    caught_up: float = 0  #: the value of `begun` when it was last read to its end, or could not be read
+    progress: trio.Event = field(default_factory=trio.Event)  #: `caught_up` has changed
     ended: trio.Event = field(default_factory=trio.Event)
 
     @property
@@ -88,19 +88,19 @@ class _Reader:
 
     @property
     def provider(self) -> str:
-        """The provider about whose messages it is read; "" for any."""
+        """The provider whose messages it is about; "" for any."""
         kind, _, name = self.name.partition(" ")
         return name if kind == "provider" else ""
 
     def catch_up(self, looks: float) -> None:
-        """So many looks have come to the end of what is there."""
+        """Note that this many looks have reached the end of what is there."""
         self.caught_up = looks
         self.progress.set()
         self.progress = trio.Event()
 
 
 class Readers:
-    """All of them. Run `run` in a task, and `apply` the sources of the configuration, also after a reload."""
+    """All readers. Run `run` in a task, and `apply` the configured sources, also after a reload."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class Readers:
     ) -> None:
         """`attempts`: how many messages were tried so far through a provider, "" for all.
 
-        `waiting_changed` is called when messages that wait were cancelled or held. `random` gives numbers in
+        `waiting_changed` is called when waiting messages were cancelled or held. `random` gives numbers in
         [0, 1).
         """
         self._inbox = inbox
@@ -138,7 +138,7 @@ class Readers:
                 self._nursery = None
 
     async def apply(self, configured: Iterable[Configured]) -> None:
-        """Read these sources from now on. Those that did not change go on; one in trouble is tried now."""
+        """Read these sources from now on. Unchanged ones go on; one in trouble is tried now."""
         async with self._applying:
             wanted = {each.source.name: each for each in configured}
             for name, reader in list(self._readers.items()):
@@ -161,7 +161,7 @@ class Readers:
                 self._nursery.start_soon(self._read, reader)
 
     def changed(self, configured: Iterable[Configured]) -> list[str]:
-        """The names of the sources that `apply` would begin, end or replace."""
+        """The names of the sources that `apply` would start, end or replace."""
         before = {name: reader.configured.settings for name, reader in self._readers.items()}
         after = {each.source.name: each.settings for each in configured}
         names = sorted(before.keys() | after.keys())
@@ -174,16 +174,16 @@ class Readers:
                 reader.wake.set()
 
     async def catch_up(self, provider: str) -> None:
-        """Read to its end what has to be known before something is sent through a provider.
+        """Read to the end a source that has to be read before something is sent through a provider.
 
-        What takes long is not waited for: it goes on meanwhile.
+        If that takes long, it goes on without being waited for.
         """
         await trio.lowlevel.checkpoint()
         reader = self._readers.get(f"provider {provider}")
         source = reader.configured.source if reader is not None else None
         if reader is None or not isinstance(source, ReadFirst) or not source.read_first:
             return
-        wanted = reader.begun + 1  # one that goes on now may have seen less
+        wanted = reader.begun + 1  # a look under way may have seen less
         reader.wake.set()
         with trio.move_on_after(CATCH_UP):
             while reader.caught_up < wanted:
@@ -211,7 +211,7 @@ class Readers:
                             told=bool(error.data.get("told")),
                         )
                     except StoreUnavailable:
-                        wait = RETRY[0]  # the disk, which is told of elsewhere
+                        wait = RETRY[0]  # the disk, which is reported elsewhere
                     except Exception:
                         log.exception("%s failed", reader.name)
                         wait = await self._in_trouble(
@@ -227,10 +227,10 @@ class Readers:
             reader.ended.set()
 
     async def _look(self, reader: _Reader, cursor: str) -> tuple[str, float]:
-        """Fetch, book and acknowledge once: the cursor of the next look, and seconds until then."""
+        """Fetch, book and acknowledge once. Returns the cursor of the next look, and seconds until then."""
         reader.next_at, reader.attempts = None, self._attempts(reader.provider)
         fetched = await reader.configured.source.fetch(cursor)
-        with trio.CancelScope(shield=True):  # what is written is counted
+        with trio.CancelScope(shield=True):  # so that what is written is counted
             done = await self._inbox.book(
                 reader.name, fetched.items, fetched.cursor, leave_for=fetched.leave_for
             )
@@ -265,7 +265,7 @@ class Readers:
         await self._tell(reader, broken=False)
 
     async def _refused(self, reader: _Reader) -> None:
-        """Tell, once, what is refused by a source that can be read."""
+        """Report, once, what a source refuses although it can be read."""
         source = reader.configured.source
         refused = source.refused if isinstance(source, Refused) else ""
         if refused or reader.told_refused:
@@ -280,12 +280,12 @@ class Readers:
         reader.told_refused = refused
 
     async def _in_trouble(self, reader: _Reader, reason: str, *, person: bool, told: bool = False) -> float:
-        """Note that a look failed; seconds until the next. With `told` it counts as broken at once."""
+        """Note that a look failed. Returns seconds until the next. `told`: it counts as broken at once."""
         now = self._now()
         if reader.failing_since is None:
             reader.failing_since = now
         if person and not reader.person:
-            reader.failures = 0  # another kind of trouble, with waits of its own
+            reader.failures = 0  # another kind of trouble, with its own waits
         reader.failures += 1
         broken = person or told or now - reader.failing_since >= BROKEN_AFTER
         state = "broken" if broken else "retrying"
@@ -301,7 +301,7 @@ class Readers:
         return wait * (0.9 + 0.2 * self._random())
 
     async def _tell(self, reader: _Reader, *, broken: bool) -> None:
-        """An event, if it is news. While the disk fails it waits for the next look."""
+        """Add an event, if it is news. While the disk fails, it waits for the next look."""
         if reader.told_broken is broken:
             return
         data = {"source": reader.name, "reason": reader.reason, "person": reader.person}

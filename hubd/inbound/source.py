@@ -1,4 +1,4 @@
-"""What a source of inbound items has to offer, for the task that reads it."""
+"""The interface of a source of inbound items, for the task that reads it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Fetched:
     items: Sequence[Item]
     cursor: str  #: where the next look begins; opaque, kept in the transaction that writes the items' effects
     wait: float  #: seconds until the next look, unless something wakes the reader; 0: there is more
-    #: Called once the effects are durable, with what came of it: delete from the queue, mark as seen, move;
-    #: but not the items that were left. May fail: then the same items come again, to no further effect.
+    #: Called with the result once the effects are durable: delete from the queue, mark as seen, move; but not
+    #: the items that were left. May fail: then the same items come again, with no further effect.
     acknowledge: Callable[[Booked], Awaitable[None]] | None = None
     #: Seconds from its time `at` for which an item that fits no message is left there, to come again, and is
-    #: not booked: a provider may tell about a message before its answer to us is written down. 0: never.
+    #: not booked: a provider may report on a message before its answer to us is stored. 0: never.
     leave_for: float = 0.0
     unreadable: int = 0  #: items that could not be read; each was logged, with no address
 
@@ -35,7 +35,7 @@ class Source(Protocol):
         ...
 
     async def fetch(self, cursor: str) -> Fetched:
-        """Look once; "" is the cursor of a source that was never read. May wait for something to come.
+        """Look once; "" is the cursor of a source that was never read. May wait for something to arrive.
 
         Raises `SourceUnavailable`, which says whether a person is needed.
         """
@@ -50,7 +50,7 @@ class Refused(Protocol):
 
     @property
     def refused(self) -> str:
-        """What, and why; "" for nothing."""
+        """What is refused, and why; "" for nothing."""
         ...
 
 
@@ -60,5 +60,5 @@ class ReadFirst(Protocol):
 
     @property
     def read_first(self) -> bool:
-        """Whether it is: what it says is not told in any other way, such as who opted out."""
+        """Whether it is: only it says, for example, who opted out."""
         ...

@@ -1,1 +1,1 @@
-"""What the hub reports by itself: notifications by email."""
+"""What the hub reports automatically: notifications by email."""

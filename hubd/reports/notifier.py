@@ -1,7 +1,7 @@
-"""Sends notifications by email: ordinary transactional messages, each queued once with what it tells.
+"""Sends notifications by email: ordinary transactional messages, each queued exactly once.
 
-A notification is in the database before this task hears of it. Nothing is sent through a provider that does
-not work now, which may be what the notification is about: another one is used, or it waits. After a start
+A notification is in the database before this task learns of it. Nothing is sent through a provider that is
+not working now, which may be what the notification is about: another one is used, or it waits. After a start
 nobody knows that yet, so the provider logs in first.
 """
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two looks, however much happens.
 PAUSE = 0.5
-#: Seconds after which it looks again, if something kept it from sending.
+#: Seconds after which it looks again if something kept it from sending.
 AGAIN = 60.0
 
 
@@ -30,7 +30,7 @@ AGAIN = 60.0
 class Recipients:
     """Who is told what, and through which provider."""
 
-    addresses: Mapping[str, str]  #: with what they are compared by
+    addresses: Mapping[str, str]  #: each with its form for comparison
     provider: str
     sender: str
     kinds: frozenset[NoticeKind]
@@ -66,7 +66,7 @@ class Notifier:
         now: Callable[[], float],
     ) -> None:
         """`recipients` says who is told now, None for nobody; `working` names the providers that send email
-        now. `news` waits for an event after the one with a number, and returns the number of the newest.
+        now. `news` waits for an event after the one with this number, and returns the newest event's number.
         """
         self._notices = notices
         self._queues = queues
@@ -92,7 +92,7 @@ class Notifier:
                 seen = await self._news(seen)
 
     async def look(self) -> float:
-        """Send what may be sent now; seconds until there may be more without any event."""
+        """Send what may be sent now. Returns seconds until there may be more without any event."""
         now = self._now()
         waiting, mailed = await self._notices.waiting(now)
         to = self._recipients()
@@ -112,7 +112,7 @@ class Notifier:
         return float("inf") if again is None else max(0.0, again - now)
 
     async def _provider(self, wanted: str) -> str | None:
-        """The provider that was asked for, or another one if it does not work; None if none does."""
+        """The wanted provider, or another one if it does not work; None if none does."""
         for name in sorted(self._working(), key=lambda name: name != wanted):
             if await self._queues.works(name):
                 return name

@@ -1,1 +1,1 @@
-"""Sinks: copies of figures and events elsewhere. They only read, so none can hold a campaign up."""
+"""Sinks: copies of figures and events elsewhere. They only read, so none can delay a campaign."""

@@ -1,4 +1,4 @@
-"""Requests of sinks, on the wire that providers use: sent once, no redirect followed, answers capped."""
+"""Requests of sinks, over the HTTP wire of providers: sent once, no redirect followed, answers capped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sinks of the configuration: each a task of its own."""
+"""The sinks in the configuration, each in its own task."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class SinkManager:
-    """Starts and ends sinks as the configuration says; `run` has to run."""
+    """Starts and ends sinks as the configuration says, while `run` runs."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -35,7 +35,7 @@ class SinkManager:
             await trio.sleep_forever()
 
     def apply(self, settings: Mapping[str, SinkSettings], folder: Path) -> list[str]:
-        """Run these from now on; says in words what changed. Sinks that are as they were go on."""
+        """Run these from now on; says in words what changed. Unchanged sinks go on."""
         if self._nursery is None:
             return []
         changes = []
@@ -60,7 +60,7 @@ class SinkManager:
             log.debug("the records of removed sinks are kept for now: %s", error)
 
     async def views(self) -> list[SinkView]:
-        """How each sink is. Raises `StoreUnavailable`."""
+        """The state of each sink. Raises `StoreUnavailable`."""
         states = {state.name: state for state in await self._context.sinks.all()}
         head = self._context.head()
         found = []
@@ -85,7 +85,7 @@ class SinkManager:
         return await self._task(name).test()
 
     def check(self, name: str) -> None:
-        """Raise `NotFound` if there is no sink of this name."""
+        """Raise `NotFound` if there is no sink with this name."""
         self._task(name)
 
     def resuming(self, name: str) -> Callable[[Unit], bool]:

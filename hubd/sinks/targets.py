@@ -1,4 +1,4 @@
-"""The ways to tell a sink something: one request to Airtable, one event to a webhook, lines of a CSV file."""
+"""How sinks are written to: one request to Airtable, one event to a webhook, lines of a CSV file."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ JSON = ("content-type", "application/json")
 
 
 class Pace:
-    """When the next request to each base of Airtable may go: all sinks of a base share its limit."""
+    """When the next request to each Airtable base may be sent: all sinks of a base share its limit."""
 
     def __init__(self) -> None:
         self._next: dict[str, float] = {}
 
     async def turn(self, base: str) -> None:
-        """Wait for it."""
+        """Wait until the next request may be sent."""
         at = max(trio.current_time(), self._next.get(base, 0.0))
         self._next[base] = at + 1 / PER_SECOND
         await trio.sleep_until(at)
 
     def rest(self, base: str, seconds: float) -> None:
-        """Send nothing for so long."""
+        """Send nothing for this many seconds."""
         self._next[base] = max(self._next.get(base, 0.0), trio.current_time() + seconds)
 
 
@@ -83,7 +83,7 @@ class Airtable:
         headers = [("authorization", f"Bearer {token}"), JSON]
         try:
             status, _, said = await self._server.request(method, target, headers, body)
-        except (Unreachable, ValueError) as problem:  # ValueError: the token is no header
+        except (Unreachable, ValueError) as problem:  # ValueError: the token cannot be a header
             reason = str(problem) if isinstance(problem, Unreachable) else "the token cannot be one"
             return Told(outcome="retry", reason=reason)
         told = airtable_answer(status, said)
@@ -130,7 +130,7 @@ class Webhook:
         self._server.close()
 
 
-#: Bytes at the end of a file in which the lines that it was given last are looked for.
+#: Bytes at the end of a file that are searched for the newest lines.
 TAIL = 1 << 20
 
 
@@ -145,8 +145,8 @@ class CsvFiles:
     def append(self, rows: Sequence[Row], at: datetime) -> Told:
         """Append a line for each record whose newest line says something else, durably. For a thread.
 
-        What was appended just before a crash is told again, and is not appended again. What is left of a line
-        that a crash has cut off is removed.
+        What was appended just before a crash comes again, and is not appended twice. A line that a crash cut
+        off is removed.
         """
         path = self._directory / f"{self._content}-{at:%Y-%m-%d}.csv"
         try:
@@ -182,7 +182,7 @@ class CsvFiles:
 
 
 def _cell(value: Cell) -> str:
-    """A value as a file has it: on one line."""
+    """A value as written to a file: on one line."""
     return "" if value is None else " ".join(str(value).splitlines())
 
 

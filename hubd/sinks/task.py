@@ -1,6 +1,6 @@
-"""One sink: tells it what it does not know yet, for as long as it lives.
+"""One sink: sends it what it does not have yet, for as long as it exists.
 
-Whatever is wrong with a sink stays with it: a server that is slow, down or wrong, a full disk, a bug.
+What is wrong with a sink affects only that sink: a server that is slow, down or wrong, a full disk, a bug.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from hubd.store.sinks import Sinks, SinkState
 log = logging.getLogger(__name__)
 
 PAGE = 100  #: events read at once
-KEPT_EVERY = 20  #: events after which it is written down how far a webhook is
+KEPT_EVERY = 20  #: events after which a webhook's progress is stored
 LINES = 1_000  #: lines written to a file at once
-LOOK_BACK = 40 * DAY  #: seconds; figures of older days are told once
+LOOK_BACK = 40 * DAY  #: seconds; figures of older days are sent once
 SECRET_SECONDS = 10.0
-WHOLE = ""  #: the key that no record has: kept once a sink was told everything that there was
-#: After these the figures are told at once.
+WHOLE = ""  #: a key that no record has: stored once a sink has been sent everything
+#: After these the figures are sent at once.
 _NEWS = frozenset({"campaign.state", "campaign.deleted"})
 
 
@@ -57,10 +57,10 @@ class Context:
 
     sinks: Sinks
     events: Events
-    wait_events: Callable[[int], Awaitable[int]]  #: until there is one after this; the newest
+    wait_events: Callable[[int], Awaitable[int]]  #: waits for an event after this one; returns the newest
     head: Callable[[], int]  #: the newest event
     now: Callable[[], float]  #: seconds since the epoch
-    steady: Callable[[], float]  #: seconds that nobody can set
+    steady: Callable[[], float]  #: seconds of a monotonic clock
     pace: Pace
 
 
@@ -75,18 +75,18 @@ class SinkTask:
         self._resumed = trio.Event()
 
     def resume(self) -> None:
-        """It was resumed: try now."""
+        """Note that it was resumed: try now."""
         self._resumed.set()
 
     async def run(self) -> None:
-        """Tell it everything, again and again. Raises nothing."""
+        """Send it everything, again and again. Raises nothing."""
         while True:
             try:
                 await self._context.sinks.add(self.name, self.settings.type, repr(self.settings))
                 await self._run()
                 return
             except StoreError:
-                await trio.sleep(1.0)  # the database says what is wrong with it
+                await trio.sleep(1.0)  # the database reports its own trouble
             except Exception as error:
                 log.exception("the sink %s failed on this", self.name, exc_info=error)
                 await self._fail("the daemon failed; its log has the details")
@@ -165,7 +165,7 @@ class SinkTask:
     # -- events --------------------------------------------------------------------------------------
 
     async def _tell_events(self, settings: WebhookSink, state: SinkState) -> Told:
-        """Tell a page of events, or wait for one."""
+        """Send a page of events, or wait for one."""
         page = await self._context.events.page(state.cursor, PAGE)
         if not page:
             await self._context.wait_events(state.cursor)
@@ -249,7 +249,7 @@ class SinkTask:
         return OK
 
     async def _changed(self, settings: AirtableSink | CsvSink) -> tuple[dict[str, Row], str, int]:
-        """The records that are not as they were told last, by key; the name of the key; the newest event."""
+        """The records changed since they were last sent, by key; the name of the key; the newest event."""
         cursor = self._context.head()
         told = await self._context.sinks.digests(self.name)
         if settings.content == "campaigns":
@@ -265,7 +265,7 @@ class SinkTask:
     # -- a test --------------------------------------------------------------------------------------
 
     async def test(self) -> Told:
-        """Whether the sink can be told something now. A webhook is told about an event called sink.test."""
+        """Whether the sink can be written to now. A webhook is sent an event called sink.test."""
         try:
             return await self._test()
         except (CredentialMissing, BadConfig, OSError) as error:
