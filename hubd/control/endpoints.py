@@ -47,9 +47,7 @@ class Endpoint:
     wrong: Frequency = field(
         default_factory=lambda: Frequency(trio.current_time)
     )  #: refusals because of the token
-    refused: Frequency = field(
-        default_factory=lambda: Frequency(trio.current_time)
-    )  #: all other refusals
+    refused: Frequency = field(default_factory=lambda: Frequency(trio.current_time))  #: all other refusals
 
     @property
     def remedy(self) -> str:

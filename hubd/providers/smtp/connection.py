@@ -74,9 +74,7 @@ class SmtpConnection:
         self._slowest = 0.0  # seconds for a reply to a single command
         self._suspicious = False  # PIPELINING may have caused the last refusal of an envelope
         self._notify = ""  # the reports that the last envelope asked for
-        self._plain = (
-            False  # this envelope asks for no reports, to see whether the server refused those
-        )
+        self._plain = False  # this envelope asks for no reports, to see whether the server refused those
         self._secrets: tuple[str, ...] = ()  # what this connection logged in with
 
     @property
