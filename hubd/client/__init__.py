@@ -2,7 +2,7 @@
 
     opening        `async with open_client() as hub: await hub.call("campaign.get", name="x")`
     subscription   `async for event in hub.subscribe(["campaign:x"])`: for as long as the connection lasts
-    following      `async with follow(["campaign:x"]) as events`: the same over restarts of the daemon
+    following      `async with follow(["campaign:x"]) as events`: the same across restarts of the daemon
     blocking       `with connect() as hub: hub.call(...)`, for programs that are not asynchronous
 
 There is no nursery and no background task in the asynchronous part, so errors arrive plain and nothing runs

@@ -28,21 +28,21 @@ from hubd.wire.places import Place
 
 T = TypeVar("T")
 
-CLOSE_SECONDS = 5.0  #: for the thread to end
+CLOSE_SECONDS = 5.0  #: in which the thread must end
 
 
 class _Job(Generic[T]):
-    """Something that the thread does for somebody who waits for it."""
+    """Something that the thread does for a waiting caller."""
 
     def __init__(self, work: Callable[[], Awaitable[T]]) -> None:
         self.scope = trio.CancelScope()
         self.done: queue.SimpleQueue[T | Exception] = queue.SimpleQueue()
         self.finished = threading.Event()
-        self.outcome: T | Exception = _closed()  #: kept for a caller that was interrupted while it took it
+        self.outcome: T | Exception = _closed()  #: kept for a caller that was interrupted while taking it
         self._work = work
 
     async def run(self) -> None:
-        """Do it and hand over what came of it. Nothing but cancellation gets out."""
+        """Do it and hand over the outcome. Raises nothing but cancellation."""
         outcome: T | Exception = _closed()
         try:
             with self.scope:
@@ -93,7 +93,7 @@ class Connection:
     def call(
         self, method: Method[T] | str, /, *, wait: float | None = None, **params: object
     ) -> T | dict[str, Any]:
-        """Call a method by name of its parameters and return its result.
+        """Call a method with named parameters and return its result.
 
         One of `hubd.wire.methods` gives the result a type. Raises the `HubError` that the daemon answered
         with. `Unreachable` and `ShuttingDown` mean that the connection ended, or that the answer took longer
@@ -114,7 +114,7 @@ class Connection:
         gauge_hz: float = 0,
         tell: Callable[[HubError | None], None] | None = None,
     ) -> Events:
-        """Events as they happen, over restarts of the daemon: `for event in hub.events("campaign:x")`.
+        """Events as they happen, across restarts of the daemon: `for event in hub.events("campaign:x")`.
 
         Takes the arguments of `hubd.client.follow`. Without topics, follows everything.
         """
@@ -140,7 +140,7 @@ class Connection:
         self.ask(self._connected)
 
     def close(self) -> None:
-        """End the connection and the thread; what still waits in other threads raises. Safe to call twice."""
+        """End the connection and the thread; calls waiting in other threads raise. Safe to call twice."""
         token, self._token = self._token, None
         if token is not None and self._pid == os.getpid():
             token.run_sync_soon(self._stop)
@@ -149,7 +149,7 @@ class Connection:
     def ask(self, work: Callable[[], Awaitable[T]], late: Callable[[T], None] | None = None) -> T:
         """Let the thread do something and wait for it.
 
-        Interrupting the wait gives the work up; what it had come to all the same goes to `late`.
+        Interrupting the wait gives up the work; if it has a result all the same, that goes to `late`.
         """
         token = self._token
         if token is None:
@@ -197,7 +197,7 @@ class Connection:
             self._nursery.start_soon(job.run)
 
     def _release(self, following: Following) -> None:
-        """Nobody iterates over it any more. Called from anywhere; waits for nothing."""
+        """End a `Following` that nobody iterates over any more. Waits for nothing; call it from anywhere."""
         token = self._token
         if token is not None and self._pid == os.getpid():
             with suppress(trio.RunFinishedError):
@@ -210,7 +210,7 @@ class Connection:
     # -- inside the thread -------------------------------------------------------------------------
 
     async def _connected(self) -> Client:
-        """The client, connected anew when the connection has ended."""
+        """The client, reconnected if the connection has ended."""
         async with self._dialling:
             if self._client is not None:
                 await self._client.catch_up()
@@ -246,7 +246,7 @@ class Events:
     def __init__(self, connection: Connection, following: Following) -> None:
         self._connection = connection
         self._following = following
-        self._kept: list[dict[str, Any]] = []  #: came when the wait for it had just been given up
+        self._kept: list[dict[str, Any]] = []  #: events that came just after the wait for them was given up
 
     @property
     def cursor(self) -> dict[str, int]:
@@ -291,11 +291,11 @@ def connect(
 
     Args:
         socket: The daemon's socket, or its endpoint file (`.json`); by default where `find_socket` says.
-        client: Name and version of the program that calls, for the daemon's log.
-        timeout: Seconds for connecting, also when it connects again.
+        client: Name and version of the calling program, for the daemon's log.
+        timeout: Seconds for connecting, and for each reconnecting.
 
     Raises:
-        Unreachable: `code` is socket_missing, permission_denied, refused, timeout, busy or not_hubd; of an
+        Unreachable: `code` is socket_missing, permission_denied, refused, timeout, busy or not_hubd; with an
             endpoint file also endpoint_exposed, bad_endpoint or unauthenticated.
         VersionSkew: Client and daemon speak different versions of the protocol.
     """

@@ -36,20 +36,20 @@ from hubd.wire.proof import NONCE, PROOF, is_proof, new_nonce
 R = TypeVar("R")
 
 _CHUNK = 64 * 1024
-MAX_ANSWER = 64 * 1024 * 1024  #: characters in one message of the daemon; no page of a listing comes near it
-PAGE = 32 * 1024  #: characters of an answer from which msgspec parses it, in half the time
+MAX_ANSWER = 64 * 1024 * 1024  #: characters in one message from the daemon; no page comes near it
+PAGE = 32 * 1024  #: longer answers are parsed by msgspec, in half the time
 MAX_REFUSAL = 64 * 1024  #: bytes in the body of a refusal
 
 
 def _loads(text: str) -> Any:
     if len(text) < PAGE:
         return json.loads(text)
-    import msgspec  # only here: it makes every start slower
+    import msgspec  # here, because it would slow down every start
 
     try:
         return msgspec.json.decode(text)
     except ValueError:
-        return json.loads(text)  # takes a lone surrogate, for one
+        return json.loads(text)  # accepts a lone surrogate, for one
 
 
 def _dumps(message: object) -> str:
@@ -79,7 +79,7 @@ class Client:
 
     def __init__(self, reached: Reached) -> None:
         self.hello: dict[str, Any] = {}  #: what `hub.hello` answered
-        self.skew: VersionSkew | None = None  #: the versions do not fit, and that was to be tolerated
+        self.skew: VersionSkew | None = None  #: the versions do not match, which the caller tolerates
         self.reached = reached
         self._stream = reached.stream
         self._protocol = wsproto.WSConnection(wsproto.ConnectionType.CLIENT)
@@ -89,12 +89,12 @@ class Client:
         #: An incomplete message or refusal; not a list, because parts may be empty.
         self._text = io.StringIO()
         self._nonce = new_nonce()
-        self._heard = False  #: anything at all
+        self._heard = False  #: whether anything has arrived
         self._accepted = False
         self._reading = False
         self._moved = trio.Event()
         self._sending = trio.Lock()
-        self._status = 0  #: of HTTP, when the daemon refused the handshake
+        self._status = 0  #: the HTTP status, if the daemon refused the handshake
         self._ended: HubError | None = None
         self._stopping = ""
 
@@ -108,7 +108,7 @@ class Client:
     @overload
     async def call(self, method: str, /, **params: object) -> dict[str, Any]: ...
     async def call(self, method: Method[R] | str, /, **params: object) -> R | dict[str, Any]:
-        """Call a method by name of its parameters and return its result.
+        """Call a method with named parameters and return its result.
 
         One of `hubd.wire.methods` gives the result a type. Raises the `HubError` that the daemon answered
         with, and `Unreachable` or `ShuttingDown` when the connection ends before the answer; the command may
@@ -122,9 +122,9 @@ class Client:
     @overload
     async def begin(self, method: str, /, **params: object) -> Callable[[], Awaitable[dict[str, Any]]]: ...
     async def begin(self, method: Method[R] | str, /, **params: object) -> Callable[[], Awaitable[Any]]:
-        """Send a request, and return what waits for its answer, as `call` does: for a few at a time.
+        """Send a request, and return a function that waits for its answer, as `call` does.
 
-        It may be large. No number in it may be NaN or infinite.
+        For a few requests at a time, which may be large. No number in one may be NaN or infinite.
         """
         return partial(self._answer_to, *await self._request(name_of(method), params, None, _dumps))
 
@@ -147,7 +147,7 @@ class Client:
         return Subscription(self, params)
 
     def forget(self, subscription: str) -> None:
-        """Deliver no more events of a subscription, by its id."""
+        """Deliver no more events of the subscription with this id."""
         self._subscriptions.pop(subscription, None)
 
     async def catch_up(self) -> None:
@@ -159,7 +159,7 @@ class Client:
         return isinstance(self._stream, trio.SocketStream) and self._stream.socket.is_readable()
 
     async def aclose(self) -> None:
-        """Send a close frame and close, without waiting."""
+        """Send a close frame and close, without waiting for an answer."""
         try:
             if self._ended is None and self._accepted:
                 with trio.move_on_after(1):
@@ -195,7 +195,7 @@ class Client:
         return number, waiting
 
     def _check_size(self, text: str) -> None:
-        """Raise BadInput for what the daemon would end the connection for."""
+        """Raise BadInput for a message that would make the daemon end the connection."""
         limit = self.hello.get("limits", {}).get("message_bytes")
         if isinstance(limit, int) and len(text) * 4 > limit and (size := len(text.encode())) > limit:
             raise BadInput(
@@ -216,7 +216,7 @@ class Client:
         return waiting.result
 
     async def handshake(self) -> None:
-        """The websocket's opening handshake. `open_client` does it."""
+        """Do the websocket's opening handshake; `open_client` calls this."""
         reached = self.reached
         bearer = [BEARER + reached.token] if reached.token else []
         remark(f"-> GET {PATH} at {reached.describe()}" + (f", {BEARER}{MASK}" if bearer else ""))
@@ -239,12 +239,12 @@ class Client:
                 await self._read()
 
     def _wake(self) -> None:
-        """Those who wait for the reader look again."""
+        """Make the tasks that wait for the reader look again."""
         self._moved.set()
         self._moved = trio.Event()
 
     async def _read(self) -> None:
-        """Be the one who reads, once."""
+        """Read once, for all."""
         self._reading = True
         try:
             await self._take_bytes()
@@ -272,7 +272,7 @@ class Client:
             await self._write(answer)
 
     def _take(self, event: wsproto.events.Event) -> wsproto.events.Event | None:
-        """What a frame means; returns a frame to send in answer, if one is due."""
+        """Handle a frame. Returns a frame to send in answer, if one is due."""
         match event:
             case Ping():
                 return event.response()
@@ -296,7 +296,7 @@ class Client:
         return None
 
     def _is_proved(self, event: AcceptConnection) -> bool:
-        """Whether the daemon that wrote the endpoint file answers; a socket's owner was looked at before."""
+        """Whether the answer is from the daemon that wrote the endpoint file (a socket's owner is known)."""
         if not self.reached.proof:
             return True
         shown = [value for name, value in event.extra_headers if name.lower() == PROOF.encode()]
@@ -331,14 +331,14 @@ class Client:
         number = message.get("id")
         waiting = self._waiting.get(number) if isinstance(number, int) else None
         if waiting is None:
-            return  # the answer to a call that was given up
+            return  # the answer to a call that nobody waits for any more
         error = message.get("error")
         if isinstance(error, dict):
             waiting.error = to_exception(error)
         else:
             waiting.result = message.get("result")
             if waiting.subscription is not None:
-                # Here and not in the waiting task: its first events may follow in the same read.
+                # Here, not in the waiting task: its first events may follow in the same read.
                 self._subscriptions[waiting.result["subscription"]] = waiting.subscription
         waiting.finished = True
 
@@ -355,12 +355,12 @@ class Client:
     async def _send(self, event: wsproto.events.Event) -> None:
         """Write one frame, or raise why the connection has ended."""
         if not await self._write(event):
-            # It takes nothing any more; its last words (a rejection, a close frame) may be there to be read.
+            # The daemon reads no more; its last words (a rejection, a close frame) may be there to be read.
             await self.until(lambda: False)
 
     async def _write(self, event: wsproto.events.Event) -> bool:
-        """Write one frame; False when nobody takes it. A write that was cut short ends the connection,
-        because half a frame cannot be mended.
+        """Write one frame; False when nobody takes it. A write that is cut short ends the connection,
+        because half a frame cannot be repaired.
         """
         async with self._sending:
             if self._ended is not None:
@@ -384,7 +384,7 @@ class Client:
     # -- how it ends -------------------------------------------------------------------------------
 
     def _end(self, error: HubError) -> HubError:
-        """The first reason counts."""
+        """End the connection, unless it has ended. The first reason counts."""
         if self._ended is None:
             self._ended = error
         self._wake()

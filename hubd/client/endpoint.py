@@ -1,10 +1,10 @@
-"""The endpoint file: the address of a TCP listener of this machine, and a token that lets in.
+"""The endpoint file: the address of a TCP listener on this machine, and a token to connect with.
 
-Who can read the token may use the daemon, so the file is only believed if nobody else can: its mode and
-its owner are looked at before anything in it is. The address must be one of this machine, so that the token
-never leaves it. A token dies with the daemon that issued it: one that is shown to another program, which got
-the port of a daemon that has ended, opens nothing; and nothing else is said to a program that cannot prove
-that it wrote the file (`hubd.wire.proof`).
+Whoever can read the token may use the daemon, so the file is only trusted if nobody else can read it: its
+mode and its owner are checked before its contents. The address must be on this machine, so that the token
+never leaves it. A token dies with the daemon that issued it: if another program takes the port of a daemon
+that has ended, the token it is shown is useless; and nothing else is said to a program that cannot prove that
+it wrote the file (`hubd.wire.proof`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """A TCP listener of this machine, and what it lets in."""
+    """A TCP listener on this machine, and the credentials for it."""
 
     host: str  #: "127.0.0.1" or "::1"
     port: int
@@ -41,12 +41,12 @@ class Endpoint:
 
     @property
     def authority(self) -> str:
-        """Host and port as the Host header has them."""
+        """Host and port, as in the Host header."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def read_endpoint(place: Place) -> Endpoint:
-    """What the endpoint file says now.
+    """Read the endpoint file.
 
     Raises `Unreachable`: socket_missing, permission_denied, endpoint_exposed (others could read the token),
     bad_endpoint, or unauthenticated (there is no token).
@@ -85,7 +85,7 @@ def _record(place: Place) -> dict[str, Any]:
 
 
 def _token_of(place: Place) -> str:
-    """The token in a file of its own, which has nothing else."""
+    """The token in a separate file, which holds nothing else."""
     file = place.token_file
     assert file is not None, "only for a place that has one"
     try:
@@ -107,9 +107,9 @@ def _token_of(place: Place) -> str:
 
 
 def _read_private(path: Path, what: str, *, named: bool) -> bytes:
-    """A small file that nobody else can read. On Windows its folder's access list sees to that.
+    """Read a small file that nobody else can read. On Windows its folder's access list ensures that.
 
-    Raises `FileNotFoundError`, `NotADirectoryError`, and `Unreachable` for all else.
+    Raises `FileNotFoundError`, `NotADirectoryError`, and `Unreachable` for everything else.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)  # a pipe does not block
     try:

@@ -1,4 +1,4 @@
-"""Events over restarts of the daemon: a subscription that reconnects and resumes where it was."""
+"""Events across restarts of the daemon: a subscription that reconnects and resumes where it was."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ LONGEST_PAUSE = 2.0  #: ... up to this
 #: Told why the connection was lost, and None when it is back.
 Tell = Callable[[HubError | None], None]
 
-#: What will not pass by waiting for it.
+#: Errors that waiting does not cure.
 _LASTING = frozenset({"permission_denied", "not_hubd", "unauthenticated", "endpoint_exposed", "bad_endpoint"})
 
 
 class Following:
     """Every event once and in order. Use it as `async with`.
 
-    It has a connection of its own. When that ends, because the daemon was stopped or killed, it waits for the
+    It has its own connection. When that ends, because the daemon was stopped or killed, it waits for the
     daemon, connects again and continues after `cursor`: nothing is missed or repeated. When that is
     impossible, because the events have been pruned or the database is an older copy, `ResumeGap` is raised;
     `restart` then takes a snapshot and continues from there.
@@ -50,9 +50,9 @@ class Following:
         Args:
             topics: `campaign:NAME`, `campaigns`, `daemon` or, for operators, `*`.
             socket: The daemon's socket or endpoint file; by default where `find_socket` says.
-            after: A `cursor` of earlier; None begins with now.
-            snapshot: Whether the first item is a snapshot; without `after` only. A reconnection brings none.
-            gauge_hz: Live figures at most so often a second; 0 for durable events only.
+            after: An earlier `cursor`; None begins now.
+            snapshot: Whether the first item is a snapshot; only without `after`. A reconnection brings none.
+            gauge_hz: The most live figures per second; 0 for durable events only.
             client: Name and version of the program, for the daemon's log.
             timeout: Seconds for each try to connect.
             tell: Called with the reason when the connection is lost, and with None when it is back.
@@ -62,7 +62,7 @@ class Following:
         )  #: epoch and seq of the last event that was handed out
         self._topics = list(topics)
         self._socket = socket
-        self._snapshot = snapshot and not after  # one of now does not go with events of before
+        self._snapshot = snapshot and not after  # no current snapshot with past events
         self._gauge_hz = gauge_hz
         self._client_info = client
         self._timeout = timeout
@@ -92,7 +92,7 @@ class Following:
                 await self._note_loss(error)
             except ResumeGap as gap:
                 await self._drop()
-                if gap.code != "fell_behind":  # that one is about this program's memory, not about the daemon
+                if gap.code != "fell_behind":  # that is about this program's memory, not about the daemon
                     raise
             else:
                 if item is not None:
@@ -110,7 +110,7 @@ class Following:
     # -- connections -------------------------------------------------------------------------------
 
     async def _next(self) -> dict[str, Any] | None:
-        """The next item; None for the answer to a subscription that nobody asked to see."""
+        """The next item; None for a snapshot that nobody asked for."""
         if self._client is None:
             await trio.sleep(self._pause)
             self._client = await dial(self._socket, client=self._client_info, timeout=self._timeout)
@@ -134,7 +134,7 @@ class Following:
         return item if wanted else None
 
     async def _note_loss(self, error: HubError) -> None:
-        """Wait a little longer each time. Raises what waiting will not mend, and all when it never worked."""
+        """Wait a little longer each time. Raises what waiting does not cure, and any error before success."""
         await self._drop()
         if not self.cursor or error.code in _LASTING:
             raise error

@@ -18,7 +18,7 @@ _SECRET = re.compile(r"(?:.*[^a-z])?(?:password|passwd|passphrase|secret|token|t
 
 
 def masked(value: object) -> object:
-    """A JSON value with a mask in the place of every secret. Nothing, as in `null` or "", is no secret."""
+    """A JSON value with a mask in place of every secret. An empty value (`null` or "") is not a secret."""
     if isinstance(value, dict):
         return {
             name: MASK if each and _SECRET.fullmatch(str(name).lower()) else masked(each)
@@ -30,7 +30,7 @@ def masked(value: object) -> object:
 
 
 def tell(direction: str, message: object) -> None:
-    """Log one message, "->" for what is sent and "<-" for what came. Only what is ASCII is written."""
+    """Log one message, "->" if it is sent and "<-" if it was received. Only ASCII is written."""
     if log.isEnabledFor(logging.DEBUG):
         log.debug("%s %s", direction, json.dumps(masked(message), default=str))
 

@@ -1,17 +1,17 @@
-"""Whether a daemon runs whose socket file somebody removed: it still holds the lock beside it."""
+"""Finds a running daemon whose socket file somebody removed: it still holds the lock beside it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-#: Who holds which lock, see proc_locks(5). Only looking changes nothing, as trying to lock the file would.
+#: Who holds which lock, see proc_locks(5). Reading it changes nothing, unlike trying to lock the file.
 _LOCKS = Path("/proc/locks")
 
 
 def holder_of(socket: Path, locks: Path = _LOCKS) -> int | None:
     """The process that serves a socket whose file is gone; None if there is none, or if it cannot be seen.
 
-    Both its lock file and the kernel have to name the same process, so that nobody is told to signal another.
+    Its lock file and the kernel must name the same process, so that nobody is told to signal the wrong one.
     """
     lock = socket.with_name(socket.name + ".lock")
     try:

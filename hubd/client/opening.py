@@ -1,4 +1,4 @@
-"""Opening a connection: connect, be let in, greet."""
+"""Opening a connection: connect, be admitted, greet."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ async def _greet(hub: Client, client: tuple[str, str], *, any_version: bool) -> 
 
 
 async def close_client(hub: Client) -> None:
-    """Send a close frame and close, even when cancelled: bounded, because that waits at most a second."""
+    """Send a close frame and close, even when cancelled: it takes at most a second."""
     with trio.CancelScope(shield=True):
         await hub.aclose()
 
@@ -102,13 +102,13 @@ async def open_client(
 
     Args:
         socket: The daemon's socket, or its endpoint file (`.json`); by default where `find_socket` says.
-        client: Name and version of the program that calls, for the daemon's log.
+        client: Name and version of the calling program, for the daemon's log.
         timeout: Seconds for connecting, the handshake and the greeting together.
-        any_version: Whether a daemon of another protocol is good enough. The client's `skew` tells of it
-            then, and only `hub.status`, `hub.shutdown` and what else the daemon allows may be called.
+        any_version: Whether a daemon with another protocol version will do. The client's `skew` then says
+            so, and only `hub.status`, `hub.shutdown` and whatever else the daemon allows may be called.
 
     Raises:
-        Unreachable: `code` is socket_missing, permission_denied, refused, timeout, busy or not_hubd; of an
+        Unreachable: `code` is socket_missing, permission_denied, refused, timeout, busy or not_hubd; with an
             endpoint file also endpoint_exposed, bad_endpoint or unauthenticated.
         VersionSkew: Client and daemon speak different versions of the protocol.
     """

@@ -17,17 +17,17 @@ from hubd.errors import BadInput, HubError, Unreachable, VersionSkew
 from hubd.wire import HOST, SUBPROTOCOL
 from hubd.wire.places import VIEWERS_NAME, Place
 
-FULL_SECONDS = 0.05  #: until a socket at which too many wait is tried again
+FULL_SECONDS = 0.05  #: until a socket with a full backlog is tried again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reached:
-    """A stream to a daemon, by which way, and what to say to be let in."""
+    """A stream to a daemon, how it was found, and the credentials for it."""
 
     stream: trio.abc.Stream = field(repr=False)
     place: Place
     where: str  #: for people: the socket, or an address and the file that names it
-    because: str = ""  #: why it is not what was looked for first
+    because: str = ""  #: why it is not the first choice
     endpoint: Endpoint | None = None
 
     def describe(self) -> str:
@@ -44,12 +44,12 @@ class Reached:
 
     @property
     def proof(self) -> str:
-        """The secret that the daemon has to show it has; "" where another thing tells who listens."""
+        """The secret that the daemon must prove it has; "" where something else says who listens."""
         return "" if self.endpoint is None else self.endpoint.proof
 
     @property
     def token(self) -> str:
-        """What lets in where the kernel does not say who calls."""
+        """The token to connect with where the kernel does not say who calls; "" elsewhere."""
         return "" if self.endpoint is None else self.endpoint.token
 
 
@@ -78,9 +78,9 @@ async def connect(place: Place) -> Reached:
 
 
 async def _open_socket(path: Path) -> trio.SocketStream:
-    """A stream to a unix socket; waits while too many others wait there to be accepted.
+    """A stream to a unix socket; waits while its backlog is full.
 
-    Linux refuses with EAGAIN then, which Trio takes for a connection that is being made.
+    Linux then refuses with EAGAIN, which Trio takes for a connection that is being made.
     """
     while True:
         stream = await trio.open_unix_socket(path)
@@ -126,7 +126,7 @@ async def _connect_endpoint(place: Place) -> Reached:
 
 
 def is_outdated(reached: Reached) -> bool:
-    """Whether the endpoint file says something else by now: the daemon was restarted meanwhile.
+    """Whether the endpoint file has changed: the daemon was restarted meanwhile.
 
     A new daemon writes the file before it accepts connections, so a refused client finds the new file.
     """
@@ -161,7 +161,7 @@ def _why(place: Place, exc: OSError) -> HubError:
 
 
 def _missing(place: Place) -> Unreachable:
-    """No socket, in words that name every path that was looked at and who named it."""
+    """The error for a missing socket, with every path that was tried and where it was named."""
     for path in dict.fromkeys((place.path, *place.tried)):
         if (holder := holder_of(path)) is not None:
             return Unreachable(
@@ -184,7 +184,7 @@ def _missing(place: Place) -> Unreachable:
 
 
 def _how_to_be_let_in(place: Place) -> str:
-    """Which group may use the socket; when it is none, only its owner."""
+    """A hint at who may use the socket: its group, or if it has none, only its owner."""
     group = group_of(place.path)
     if not group:
         return f"you are uid {os.getuid()}; run it as the user who runs hubd"
@@ -198,7 +198,7 @@ def _how_to_be_let_in(place: Place) -> str:
 
 
 def group_of(path: Path) -> str:
-    """The group whose members may use a socket; "" when it is for its owner only, or not to be seen."""
+    """The group whose members may use a socket; "" when it is for its owner only, or cannot be seen."""
     try:
         about = path.stat()
     except OSError:
@@ -218,7 +218,7 @@ def _join(group: str) -> str:
 
 
 def not_hubd(where: str) -> Unreachable:
-    """Another program answers."""
+    """The error for an answer from another program."""
     return Unreachable(
         f"the program at {where} is not hubd",
         code="not_hubd",
@@ -227,7 +227,7 @@ def not_hubd(where: str) -> Unreachable:
 
 
 def rejection(reached: Reached, status: int, body: str) -> HubError:
-    """The daemon answered the handshake with a status instead of a websocket."""
+    """The error when the daemon answered the handshake with a status instead of a websocket."""
     words = body.strip()[:200]
     where = reached.where
     if status == 401 and reached.endpoint is not None:

@@ -1,4 +1,4 @@
-"""How a daemon that does not run is started: by its service if there is one, else by hand."""
+"""How to start a daemon that is not running: by its service if there is one, else by hand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hubd.wire.places import SYSTEM_SOCKET, VIEWERS_NAME, Place, default_endpoin
 _UNIT = "hubd.service"
 _BY_SYSTEM = "systemctl start hubd"
 _BY_USER = "systemctl --user start hubd"
-#: Where systemd looks for units, systemd.unit(5), below each of the folders of packages and administrators.
+#: Where systemd looks for units of packages and administrators, systemd.unit(5).
 _ROOTS = ("etc/systemd", "run/systemd", "usr/local/lib/systemd", "usr/lib/systemd", "lib/systemd")
 
 
@@ -21,8 +21,8 @@ def start_command(place: Place, environ: Mapping[str, str] = os.environ, *, root
 
     Args:
         place: Where no daemon listens.
-        environ: The variables that say where the user's own things are.
-        root: The folder below which the units of the system are looked for.
+        environ: The variables that say where the user's own files are.
+        root: The folder below which the system's units are looked for.
     """
     if place.endpoint:
         by_itself = place.path in default_endpoints(environ)

@@ -1,4 +1,4 @@
-"""Events as they happen: what a subscription keeps for a reader that is elsewhere."""
+"""Events as they happen: what a subscription keeps for a reader that is busy."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Subscription:
                 await self._client.call("events.unsubscribe", subscription=subscription)
 
     def put(self, event: dict[str, Any]) -> None:
-        """Keep an event for the reader. A newer figure of a campaign replaces the one that waits."""
+        """Keep an event for the reader. A newer figure of a campaign replaces the waiting one."""
         if event.get("type") == "campaign.progress" and self._kept:
             last = self._kept[-1]
             if last.get("type") == "campaign.progress" and _subject(last) == _subject(event):

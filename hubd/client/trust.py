@@ -1,4 +1,4 @@
-"""Whose daemon we talk to: nothing is sent to a program that any other user could have put there."""
+"""Whose daemon we talk to: nothing is sent to a program that another user could have put there."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def server_uid(sock: trio.socket.SocketType, path: Path, platform: str = sys.platform) -> int | None:
-    """Who listens at `path`: as the kernel says; where it does not say, the owner of the socket's file.
+    """Who listens at `path`, according to the kernel; if it does not say, the owner of the socket's file.
 
-    None when that is gone, too.
+    None if that is gone, too.
     """
     if platform.startswith("linux"):
         raw = sock.getsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_PEERCRED, struct.calcsize("3i"))
@@ -56,7 +56,7 @@ def distrust(uid: int | None, path: Path, *, named: bool, stranger: str) -> Weak
 
     `stranger` is the problem to report if we do not trust that user.
 
-    Ask after connecting or opening: then later changes of the path do not matter.
+    Call this after connecting or opening: then later changes of the path do not matter.
     """
     trusted = trusted_users(path, named=named)
     weakness = find_weakness(path, also=trusted)
@@ -91,8 +91,8 @@ def check_socket(sock: trio.socket.SocketType, path: Path, place: Place) -> None
 def check_tcp(sock: trio.socket.SocketType, place: Place) -> None:
     """Check that only root, we or the owner of the endpoint file listen at the other end.
 
-    A daemon that was killed leaves its endpoint file behind, and any user can take its port. Where the
-    kernel does not tell who listens, only the proof in the handshake remains. Raises `Unreachable`.
+    A daemon that was killed leaves its endpoint file behind, and any user can take its port. If the kernel
+    does not say who listens, only the proof in the handshake remains. Raises `Unreachable`.
     """
     strangers = tcp_server_uids(sock) - trusted_users(place.path, named=not place.found)
     if strangers:
@@ -105,9 +105,9 @@ def check_tcp(sock: trio.socket.SocketType, place: Place) -> None:
 
 
 def tcp_server_uids(sock: trio.socket.SocketType) -> frozenset[int]:
-    """Who listens at the other end of a connected TCP socket of this machine, and who accepted it.
+    """Who listens at the other end of a connected TCP socket on this machine, and who accepted it.
 
-    Empty if the kernel does not tell.
+    Empty if the kernel does not say.
     """
     server, ours = (
         (ipaddress.ip_address(name[0]), int(name[1])) for name in (sock.getpeername(), sock.getsockname())
@@ -126,7 +126,7 @@ def tcp_server_uids(sock: trio.socket.SocketType) -> frozenset[int]:
 
 
 def _tcp_rows() -> Iterator[tuple[tuple[_Address, int], tuple[_Address, int], str, int]]:
-    """Each TCP socket of this machine: its address, its peer's, its state, its owner."""
+    """Each TCP socket on this machine: its address, its peer's, its state, its owner."""
     for table in _TCP_TABLES:
         try:
             lines = table.read_text(encoding="ascii").splitlines()[1:]

@@ -1,6 +1,6 @@
-"""Addresses that no request of ours goes to: those at which clouds hand out credentials, and their like.
+"""Addresses that we send no request to: those at which clouds hand out credentials, and the like.
 
-A host's name in a configuration may resolve to any of them, so it is the peer of the connection that counts.
+A host name in a configuration may resolve to any of them, so it is the peer of the connection that counts.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-#: Metadata services that are not link-local: of Amazon over IPv6, Alibaba, Azure and Oracle.
+#: Metadata services that are not link-local: Amazon's over IPv6, Alibaba's, Azure's and Oracle's.
 _METADATA = frozenset(
     map(ipaddress.ip_address, ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"))
 )
@@ -21,8 +21,8 @@ _TRANSLATED = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48"
 def is_forbidden_peer(peer: object) -> bool:
     """Whether a socket's peer name is an address that nothing is sent to.
 
-    Those are the link-local ones, multicast, the unspecified one, and `_METADATA`, also where IPv6 leads to
-    them by way of a translator.
+    Those are link-local ones, multicast, the unspecified one, and `_METADATA`, also when IPv6 reaches them
+    through a translator.
     """
     if not isinstance(peer, tuple) or not peer:
         return True
@@ -34,7 +34,7 @@ def is_forbidden_peer(peer: object) -> bool:
 
 
 def _meant(address: _Address) -> Iterator[_Address]:
-    """The address, and those of IPv4 that it stands for."""
+    """The address, and the IPv4 addresses that it stands for."""
     yield address
     if isinstance(address, ipaddress.IPv6Address):
         if any(address in network for network in _TRANSLATED):

@@ -1,7 +1,7 @@
 """HTTP/1.1 as a client speaks it: requests to bytes, bytes to responses. Pure: no socket, no clock.
 
-h11 does the parsing. What is added here are limits, so that a server can neither fill the memory nor keep the
-reader busy for ever, and the rule that nothing but a whole, well-formed response is one.
+h11 does the parsing. This module adds limits, so that a server can neither fill the memory nor keep the
+reader busy for ever, and the rule that only a whole, well-formed response counts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MAX_HEAD = 32 * 1024
 #: Interim (1xx) responses to one request.
 MAX_INTERIM = 20
 
-#: Headers that say where a message ends, or where it goes, are ours alone to write.
+#: Headers that say where a message ends, or where it goes: only we write them.
 _OURS = frozenset(
     {"accept-encoding", "connection", "content-length", "expect", "host", "keep-alive", "te", "trailer"}
     | {"proxy-connection", "transfer-encoding", "upgrade"}
@@ -35,7 +35,7 @@ class Request:
     target: str
     headers: Sequence[tuple[str, str]] = field(default=(), repr=False)
     body: bytes = field(default=b"", repr=False)
-    shared: Sequence[bytes] = field(default=(), repr=False)  #: how the body goes on; not copied
+    shared: Sequence[bytes] = field(default=(), repr=False)  #: the rest of the body; not copied
 
     @property
     def length(self) -> int:
@@ -45,7 +45,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """A whole response. Names of headers are in lower case; those that came twice are joined by commas."""
+    """A whole response. Header names are in lower case; values of repeated headers are joined by commas."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -53,7 +53,7 @@ class Response:
 
 
 class Malformed(Exception):
-    """What came is not a response that can be used; `str()` says why."""
+    """What came is not a usable response; `str()` says why."""
 
 
 class CutOff(Exception):
@@ -61,7 +61,7 @@ class CutOff(Exception):
 
 
 class Protocol:
-    """One connection. After `Malformed` or `CutOff` it is of no more use."""
+    """One connection. After `Malformed` or `CutOff` it cannot be used any more."""
 
     def __init__(self) -> None:
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
@@ -73,12 +73,12 @@ class Protocol:
 
     @property
     def status(self) -> int:
-        """The status of the response under way; 0 before its head is here."""
+        """The status of the response under way; 0 before its head has arrived."""
         return self._head.status if self._head else 0
 
     @property
     def surplus(self) -> bool:
-        """Whether more came than the response."""
+        """Whether more than the response came."""
         return bool(self._h11.trailing_data[0])
 
     @property
@@ -102,7 +102,7 @@ class Protocol:
         self._begin(largest)
         try:
             head = self._h11.send(h11.Request(method=request.method, target=request.target, headers=headers))
-        except h11.LocalProtocolError:  # its words quote the header
+        except h11.LocalProtocolError:  # its text quotes the header
             raise ValueError("a header that cannot be sent") from None
         for piece in (request.body, *request.shared):
             if piece:
@@ -111,7 +111,7 @@ class Protocol:
         return head
 
     def tunnel(self, authority: str, headers: Sequence[tuple[str, str]]) -> bytes:
-        """The request to a proxy for a connection to `authority`, a host and a port."""
+        """The request that asks a proxy for a connection to `authority`, a host and a port."""
         self._begin(0)
         self._tunnel = True
         request = h11.Request(method="CONNECT", target=authority, headers=[("Host", authority), *headers])
@@ -127,7 +127,7 @@ class Protocol:
             while (event := self._h11.next_event()) is not h11.NEED_DATA:
                 if (response := self._see(event)) is not None:
                     return response
-        except h11.RemoteProtocolError:  # its words may quote what came
+        except h11.RemoteProtocolError:  # its text may quote what came
             if not data:
                 raise CutOff("the server closed the connection before its answer was complete") from None
             raise Malformed("the answer is not well-formed HTTP") from None
@@ -175,7 +175,7 @@ def _head(event: h11.Response) -> Response:
 
 
 def _check(head: Response) -> None:
-    """Raises `Malformed` for a head that h11 lets pass, and that leaves a doubt about what is meant."""
+    """Raise `Malformed` for a head that h11 accepts although its meaning is in doubt."""
     if head.status > 599:
         raise Malformed("the answer has a status that HTTP does not know")
     if head.headers.get("content-encoding", "identity").lower() != "identity":

@@ -27,7 +27,7 @@ def proxy_for(host: str, port: int) -> Proxy | None:
     try:
         url = urlsplit(named if "://" in named else f"http://{named}")
         at = url.hostname, url.port or 80
-    except ValueError:  # a port that is none
+    except ValueError:  # not a valid port
         at = None, 0
     if at[0] is None or url.scheme != "http":  # the environment may hold a password: it is not quoted
         raise BadConfig(

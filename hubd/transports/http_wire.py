@@ -1,8 +1,8 @@
 """The wire under every provider that speaks HTTP: requests that are sent once, on kept connections.
 
-A request is never sent twice and no redirect is followed. Until its first byte is handed to the socket it was
-definitely not sent; from then on only a whole, well-formed answer counts. `NoAnswer` says which it is: its
-stage is CONNECT or TLS before that byte, and REQUEST after it.
+A request is never sent twice and no redirect is followed. Until its first byte is handed to the socket it has
+definitely not been sent; from then on only a whole, well-formed answer counts. `NoAnswer` says which it is:
+its stage is CONNECT or TLS before that byte, and REQUEST after it.
 
 A connection is kept between requests. Before it is used again it must be silent: if the server closed it, or
 sent something unexpected, another connection replaces it before the first byte.
@@ -31,7 +31,7 @@ from hubd.transports.stream import Stream
 from hubd.transports.tcp_connect import NotConnected, connect
 from hubd.transports.tls import client_context
 
-#: Seconds after which an unused connection is not used again: on the way its state may be forgotten by then.
+#: Seconds after which an idle connection is not used again: devices on the way may have forgotten it.
 IDLE = 30.0
 #: Bytes of a body that are encrypted and written at once.
 PIECE = 64 * 1024
@@ -48,8 +48,8 @@ class NoAnswer(Exception):
 class Endpoint:
     """One server, and how to reach it. Times are seconds.
 
-    Raises `BadConfig`, and `OSError` when the certificates of the system cannot be read. Plain http is for
-    servers on this machine; a proxy of the environment is for https.
+    Raises `BadConfig`, and `OSError` when the system's certificates cannot be read. Plain http is for servers
+    on this machine; a proxy named in the environment is for https.
     """
 
     def __init__(
@@ -61,8 +61,8 @@ class Endpoint:
         ca_file: Path | None = None,
     ) -> None:
         """`connect_timeout` is for the connection, and again for a proxy's answer and for the TLS handshake;
-        `timeout` is from the first byte of a request to the end of its answer. Nothing is sent to a peer
-        that is forbidden (see `forbidden`); a proxy decides for itself where it connects to.
+        `timeout` is from the first byte of a request to the end of its answer. Nothing is sent to a forbidden
+        peer (see `forbidden`); a proxy decides for itself where it connects.
         """
         try:
             self.origin = origin_of(urlsplit(base_url))
@@ -101,7 +101,7 @@ class Endpoint:
         return Connection(self)
 
     def close(self) -> None:
-        """Cut all connections; none is opened any more."""
+        """Cut all connections, and open no more."""
         self.closed = True
         for connection in list(self.open):
             connection.close()
@@ -112,7 +112,7 @@ class Connection:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.handed_over = False  #: a byte of the last request was handed to the socket
-        self.status = 0  #: of the last answer; 0 before its head was there
+        self.status = 0  #: of the last answer; 0 before its head has arrived
         self._endpoint = endpoint
         self._stream: Stream | None = None
         self._protocol = Protocol()
@@ -121,7 +121,7 @@ class Connection:
 
     @property
     def connected(self) -> bool:
-        """Whether a connection stands, as far as is known without asking the socket."""
+        """Whether it is connected, as far as is known without asking the socket."""
         return self._stream is not None
 
     def close(self) -> None:
@@ -132,9 +132,9 @@ class Connection:
         self._endpoint.open.discard(self)
 
     async def request(self, request: Request, *, largest: int) -> Response:
-        """Send a request, once, and return its answer, of whatever status.
+        """Send a request, once, and return its answer, whatever its status.
 
-        Raises `NoAnswer`, and `ValueError` for a request that cannot be written, of which nothing was sent.
+        Raises `NoAnswer`, and `ValueError` for a request that cannot be written: then nothing was sent.
         After a cancellation `handed_over` says whether the request may have arrived. An answer of more than
         `largest` bytes is refused.
         """
@@ -172,7 +172,7 @@ class Connection:
         return response
 
     async def _send(self, stream: Stream, request: Request, head: bytes) -> Response | None:
-        """Hand the request over. Returns an answer that comes before that is done, which ends it."""
+        """Hand the request over. An answer that comes before that is done ends it and is returned."""
         before, self._whole = stream.taken, False
         if request.method == "POST":
             reach("before_dot")
@@ -187,7 +187,7 @@ class Connection:
         except OSError as problem:
             if stream.taken == before:
                 raise self._failed(Signal.DROPPED, f"the connection broke: {_why(problem)}") from None
-            # The server may have said why before it closed: whoever reads finds it.
+            # The server may have said why before it closed: the reader finds it.
         finally:
             self.handed_over = stream.taken > before
         if request.method == "POST":
@@ -202,7 +202,7 @@ class Connection:
     # -- the connection ------------------------------------------------------------------------------
 
     def _kept(self) -> Stream | None:
-        """The connection that stands, if it may be used once more."""
+        """The open connection, if it may be used once more."""
         if self._stream is not None and (trio.current_time() > self._good_until or not _silent(self._stream)):
             self.close()
         return self._stream
@@ -243,7 +243,7 @@ class Connection:
         return stream
 
     async def _tunnel(self, stream: Stream, proxy: Proxy) -> None:
-        """Have the proxy connect to the server. That is no part of the request: nothing of it is sent yet."""
+        """Have the proxy connect to the server. No part of the request itself is sent yet."""
         protocol = Protocol()
         login = [("Proxy-Authorization", proxy.authorization)] if proxy.authorization else []
         try:
@@ -261,7 +261,7 @@ class Connection:
 
 
 def origin_of(url: SplitResult) -> tuple[str, str, int]:
-    """The scheme, the host and the port of an address. Raises `ValueError` if it is not one of http."""
+    """The scheme, the host and the port of an address. Raises `ValueError` if it is not http or https."""
     host = (url.hostname or "").encode("idna").decode("ascii")
     port = url.port or {"https": 443, "http": 80}.get(url.scheme)
     if not host or port is None:
@@ -270,7 +270,7 @@ def origin_of(url: SplitResult) -> tuple[str, str, int]:
 
 
 def _pieces(head: bytes, request: Request) -> Iterator[bytes]:
-    """What to write, one write after the other; a body of usual size goes along with its head."""
+    """What to write, one write at a time; a body of usual size goes along with its head."""
     body, shared = request.body, list(request.shared)
     while shared and len(body) + len(shared[0]) <= PIECE:
         body += shared.pop(0)
@@ -291,7 +291,7 @@ def _silent(stream: Stream) -> bool:
 
 
 def _feed(stream: Stream, protocol: Protocol, data: bytes) -> Response | None:
-    """Hand what came to the reader. An end that the server did not mean is not the end of an answer."""
+    """Hand what came to the parser. An end that the server did not intend does not end an answer."""
     if not data and not stream.ended:
         raise CutOff("the connection was lost before the answer was complete")
     return protocol.feed(data)
@@ -300,7 +300,7 @@ def _feed(stream: Stream, protocol: Protocol, data: bytes) -> Response | None:
 async def _read(stream: Stream, protocol: Protocol) -> Response:
     """Wait for a whole answer. Raises `CutOff`, `Malformed` and `OSError`."""
     while True:
-        # Also waits a turn when there is something: no server gets the loop to itself.
+        # Also yields to other tasks when there is something: no server gets the loop to itself.
         await stream.readable()
         data = stream.receive_nowait()
         if data is not None and (response := _feed(stream, protocol, data)) is not None:
@@ -308,7 +308,7 @@ async def _read(stream: Stream, protocol: Protocol) -> Response:
 
 
 async def _flush(stream: Stream) -> bytes | None:
-    """Wait until the kernel has taken all, or something comes, which is returned. Raises `OSError`."""
+    """Wait until the kernel has taken everything, or return what comes before. Raises `OSError`."""
     came: list[bytes] = []
     problems: list[OSError] = []
     async with trio.open_nursery() as nursery:

@@ -1,9 +1,9 @@
-"""OAuth 2.0 access tokens for logins by XOAUTH2, asked for with a refresh token (RFC 6749 section 6).
+"""OAuth 2.0 access tokens for XOAUTH2 logins, requested with a refresh token (RFC 6749 section 6).
 
 A token is kept until shortly before it expires, and shared by all connections of a provider. Asking for one
 sends no message, so it may be repeated; it is not repeated here. The token server's refusals are answers at
-the stage of the login: a refresh token that is no longer good stops the provider until a person acts, and
-whatever may pass makes it rest.
+the login stage: a refresh token that is no longer valid stops the provider until a person acts, and anything
+temporary makes it pause.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from hubd.transports.http_protocol import Request, Response
 from hubd.transports.http_wire import Endpoint, NoAnswer
 from hubd.transports.secret_reader import SecretReader, unreadable_secret
 
-#: Seconds before its end from which a token is not used any more.
+#: Seconds before it expires from which a token is not used any more.
 EARLY = 60.0
-#: Seconds that a token is used whose server does not say when it expires.
+#: Seconds that a token is used if its server does not say when it expires.
 UNKNOWN_LIFE = 300.0
 #: Bytes of the largest response that is read.
 MAX_RESPONSE = 256 * 1024
 #: What a person has to act on (RFC 6749 section 5.2; interaction_required and the like are Microsoft's).
 _TEMPORARY = frozenset({"temporarily_unavailable", "slow_down", "server_error"})
-#: RFC 6750 section 2.1: what may stand in a header, and so in the login.
+#: RFC 6750 section 2.1: what a header may contain, and so the login.
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,16384}=*")
 
 _REFUSED, _UNAVAILABLE = 535, 454  #: as a mail server would say it (RFC 4954)
@@ -74,7 +74,7 @@ class TokenSource:
         self._one_at_a_time = trio.Lock()
         self._token = ""
         self._good_until = -math.inf  # on Trio's clock
-        #: What was configured, and what the server gave instead of it (RFC 6749 section 6).
+        #: The configured refresh token, and the one that the server gave instead (RFC 6749 section 6).
         self._rotated: tuple[str, str] = ("", "")
 
     async def token(self, *, refused: str = "") -> str:
@@ -87,7 +87,7 @@ class TokenSource:
             return self._token
 
     def close(self) -> None:
-        """Cut a question that is under way; no other is asked."""
+        """Cut a request that is under way, and make no more."""
         self._endpoint.close()
 
     async def _ask(self) -> str:
@@ -139,7 +139,7 @@ class TokenSource:
 
 
 def _object(response: Response) -> Mapping[str, object]:
-    """The JSON object of a response; empty if it has none."""
+    """The JSON object in a response; empty if it has none."""
     try:
         found = json.loads(response.body)
     except (ValueError, RecursionError):

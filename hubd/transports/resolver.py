@@ -25,7 +25,7 @@ T = TypeVar("T")
 #: Seconds after which a lookup is tried in a second thread. The wait doubles with each thread for one name.
 SLOW = 5.0
 MOST_THREADS = 8
-#: Seconds that the name of this machine may take.
+#: Seconds that finding this machine's name may take.
 OWN_NAME = 5.0
 
 
@@ -55,7 +55,7 @@ async def addresses_of(host: str, timeout: float) -> list[str]:
 
 
 async def own_name() -> str:
-    """The full name of this machine as far as it has one; "" if the lookup fails or takes too long."""
+    """The full name of this machine, if it has one; "" if the lookup fails or takes too long."""
     with suppress(OSError), trio.move_on_after(OWN_NAME):
         return await _resolver().look_up("", socket.getfqdn)
     return ""
@@ -91,7 +91,7 @@ class _Resolver:
             self._start(key, lookup, ask)
         answer = lookup.answer
         await answer.ready.wait()
-        if answer.error is not None:  # a new one for each caller: they add to its traceback
+        if answer.error is not None:  # a new error for each caller, because raising adds to its traceback
             raise type(answer.error)(answer.error.errno, answer.error.strerror)
         found: T = answer.value
         return found
@@ -106,7 +106,7 @@ class _Resolver:
                 return ask(), None
             except OSError as error:
                 return None, error
-            except Exception as error:  # a name that no encoding takes, for instance
+            except Exception as error:  # a name that cannot be encoded, for instance
                 return None, socket.gaierror(socket.EAI_NONAME, type(error).__name__)
 
         def finished(value: object, error: OSError | None) -> None:

@@ -15,7 +15,7 @@ SecretReader = Callable[[], Awaitable[str]]
 def unreadable_secret(problem: CredentialMissing, stage: Stage, code: int) -> Answer:
     """The answer that stops a provider until a person acts: nothing was sent because the secret is missing.
 
-    `code` is what the provider itself would say to a wrong one.
+    `code` is what the provider itself would answer to a wrong one.
     """
     what_to_do = f" {problem.hint.rstrip('.')}." if problem.hint else ""
     return Answer(

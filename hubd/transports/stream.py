@@ -1,7 +1,7 @@
-"""A TCP connection in plain calls, with TLS or without: two system calls a message instead of four tasks.
+"""A TCP connection in plain calls, with or without TLS: two system calls per message instead of four tasks.
 
 Bytes are written at once as far as the kernel takes them, and what has arrived is read without waiting.
-Waiting is Trio's, on the socket, and can be cancelled. TLS is the standard library's over memory buffers, so
+Waiting is Trio's, on the socket, and can be cancelled. TLS is the standard library's, over memory buffers, so
 that the socket stays ours and nothing is read ahead of what we ask for.
 """
 
@@ -17,15 +17,15 @@ import trio
 
 #: Bytes asked of the kernel at once.
 READ_SIZE = 64 * 1024
-#: How often in a row it is asked without waiting while TLS talks to itself.
+#: How often in a row it is asked without waiting while only TLS's own records arrive.
 MOST_READS = 16
 
 
 class Stream:
     """A connected socket, read by one task at a time.
 
-    Reading and writing raise `OSError`, of which `ssl.SSLError` is a kind. After any error the connection is
-    of no more use: `close` it.
+    Reading and writing raise `OSError`, of which `ssl.SSLError` is a subclass. After any error the connection
+    is useless: `close` it.
     """
 
     def __init__(self, connected: socket.socket) -> None:
@@ -33,7 +33,7 @@ class Stream:
         self._socket = connected
         self._tls: _Tls | None = None
         self._unsent = bytearray()
-        self.taken = 0  #: how many bytes the kernel has taken, as they travel
+        self.taken = 0  #: how many bytes the kernel has taken, after encryption
         self._early: bytes | None = None  # decrypted along with the end of the handshake
 
     @property
@@ -53,8 +53,8 @@ class Stream:
 
     @property
     def ended(self) -> bool:
-        """After b"" was received: whether the other end said so itself, as far as that can be known. TLS says
-        when it ends; without it, the rest may have been cut off on the way.
+        """After b"" was received: whether the other end closed on purpose, as far as that can be known. TLS
+        announces its end; without it, the rest may have been cut off on the way.
         """
         return self._tls is None or self._tls.ended
 
@@ -94,7 +94,7 @@ class Stream:
         return None
 
     async def readable(self) -> None:
-        """Wait until something has arrived, or the end."""
+        """Wait until something has arrived, or the other end has closed."""
         if self._tls is not None and self._tls.over:
             await trio.lowlevel.checkpoint()
         else:
@@ -127,7 +127,7 @@ class Stream:
         self._early = tls.read()
 
     def close(self) -> None:
-        """End the connection at once; what is unsent is not sent. Wakes whoever waits for it."""
+        """End the connection at once; what is unsent is not sent. Wakes the tasks that wait for it."""
         if self._socket.fileno() >= 0:
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
@@ -140,8 +140,8 @@ class Stream:
             raise ConnectionAbortedError(errno.ECONNABORTED, "closed on this side")
 
     def _send_pending(self, tls: _Tls) -> None:
-        """Send what TLS has to say itself. That it fails is found by whoever reads or writes next: what was
-        read along with it must not be lost, nor the reason why a certificate was refused.
+        """Send TLS's own records. If that fails, the next read or write notices: what was read along with it
+        must not be lost, nor the reason why a certificate was refused.
         """
         if data := tls.pending():
             self._unsent += data
@@ -164,11 +164,11 @@ class _Tls:
         self.ended = False  #: the other end said that nothing follows
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
-        self.over = False  #: nothing more can be read: each `read` gives the end, or raises the error
+        self.over = False  #: nothing more can be read: each `read` returns the end, or raises the error
         self._problem: ssl.SSLError | None = None
 
     def handshake(self) -> bool:
-        """Go on with the handshake; False: it needs more from the other end. Raises `ssl.SSLError`."""
+        """Continue the handshake; False: it needs more from the other end. Raises `ssl.SSLError`."""
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -183,11 +183,11 @@ class _Tls:
             self._incoming.write_eof()
 
     def pending(self) -> bytes:
-        """What is to be sent on the socket."""
+        """What must be sent on the socket."""
         return self._outgoing.read()
 
     def encrypt(self, data: bytes) -> bytes:
-        """`data` as it travels."""
+        """Encrypt `data` for the socket."""
         rest = memoryview(data)
         while rest:
             rest = rest[self._tls.write(rest) :]
@@ -213,7 +213,7 @@ class _Tls:
         except ssl.SSLZeroReturnError:
             self.ended = True
         except ssl.SSLEOFError:
-            pass  # an end in the middle of a record is no less an end: replies say themselves where they stop
+            pass  # an end in the middle of a record is an end, too: replies themselves say where they stop
         except ssl.SSLError as problem:
             self._problem = problem
         self.over = True

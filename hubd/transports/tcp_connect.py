@@ -27,7 +27,7 @@ class NotConnected(Exception):
 async def connect(
     host: str, port: int, timeout: float, *, but: Collection[str] = (), last: Collection[str] = ()
 ) -> socket.socket:
-    """A connected socket, in `timeout` seconds for the lookup and all addresses. Raises `NotConnected`.
+    """A connected socket, within `timeout` seconds for lookup and all addresses. Raises `NotConnected`.
 
     The addresses in `but` are not tried, those in `last` after all others.
     """
@@ -86,7 +86,7 @@ def _failure(signal: Signal, text: str, *, detail: str = "") -> NotConnected:
 
 
 def _why(error: OSError) -> str:
-    """The system's error text, which Trio puts into a group behind its own error."""
+    """The system's error text, which Trio hides in a group behind its own error."""
     said = [os.strerror(each.errno) for each in _causes(error) if each.errno]
     return said[-1] if said else error.strerror or type(error).__name__
 

@@ -1,4 +1,4 @@
-"""What the certificates of a server are judged by."""
+"""What a server's certificates are checked against."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from hubd.errors import BadConfig
 
 
 def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
-    """Trusts the certificates in this PEM file, or those of the system.
+    """A context that trusts the certificates in this PEM file, or those of the system.
 
     Raises `BadConfig` for a file that cannot be used, and `OSError` when the system's certificates cannot be
-    read, for want of descriptors for instance.
+    read, for lack of file descriptors for instance.
     """
     if ca_file is not None:
         try:
@@ -30,7 +30,7 @@ def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=certifi.where())
     context = ssl.create_default_context()
     if paths.cafile is not None and not context.cert_store_stats()["x509_ca"]:
-        # OpenSSL does not mind when it cannot open the system's file, for want of a descriptor for instance.
-        # Then every certificate would look forged. To name the file makes it tell.
+        # OpenSSL reports no error if it cannot open the system's file, for lack of a descriptor for instance.
+        # Then every certificate would look forged. Naming the file makes it report the error.
         context.load_verify_locations(cafile=paths.cafile)
     return context

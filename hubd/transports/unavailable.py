@@ -9,7 +9,7 @@ from hubd.errors import SourceUnavailable
 
 
 def unavailable(name: str, what: str, answer: Answer, verdicts: RequestVerdicts) -> SourceUnavailable:
-    """The error for an answer that is no success. `name` is the source's; `verdicts` are the provider's."""
+    """The error for an unsuccessful answer. `name` is the source's; `verdicts` are the provider's."""
     verdict = judge(answer, Channel.EMAIL, requests=verdicts)
     person = verdict.action is Action.PROVIDER_STOP or (
         400 <= answer.code < 500 and verdict.action is not Action.SLOW
