@@ -1,1 +1,1 @@
-"""One file per kind of provider. Each maps foreign answers to `core.model.Answer` at one seam."""
+"""What providers are reached with: TCP, TLS, HTTP, OAuth 2.0, and looking up names."""

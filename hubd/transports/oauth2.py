@@ -30,7 +30,8 @@ EARLY = 60.0
 UNKNOWN_LIFE = 300.0
 #: Bytes of the largest response that is read.
 MAX_RESPONSE = 256 * 1024
-#: What a person has to act on (RFC 6749 section 5.2; interaction_required and the like are Microsoft's).
+#: What passes without a person (RFC 6749 section 4.1.2.1). Everything else needs one, such as invalid_grant
+#: (section 5.2) and Microsoft's interaction_required.
 _TEMPORARY = frozenset({"temporarily_unavailable", "slow_down", "server_error"})
 #: RFC 6750 section 2.1: what a header may contain, and so the login.
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,16384}=*")

@@ -1,4 +1,4 @@
-"""Email over SMTP: one account, and some connections to it (see `smtp_connection`)."""
+"""Email over SMTP: one account, and some connections to it (see `connection`)."""
 
 from __future__ import annotations
 

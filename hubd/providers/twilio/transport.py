@@ -1,11 +1,11 @@
 """SMS through Twilio's own client library, on Trio.
 
-An SMS is one HTTP request, and its first byte is irrevocable: `prepare` has nothing to do. A message that
-fails before that byte is handed to the socket was definitely not sent (stage CONNECT or TLS). After it only a
-well-formed answer counts: after a lost connection, silence or an unreadable success the message is in doubt
-(stage REQUEST without a reply). Nothing is ever sent twice from here: neither the library nor `http_wire`
-retries, no redirect is followed, and only a 401 is followed by another request, with a token that was
-replaced meanwhile. Twilio can be asked later what it accepted (`reconcile`).
+An SMS is one HTTP request, and its first byte is irrevocable: `prepare` says nothing to Twilio yet. A message
+that fails before that byte is handed to the socket was definitely not sent (stage CONNECT or TLS). After it
+only a well-formed answer counts: after a lost connection, silence or an unreadable success the message is in
+doubt (stage REQUEST without a reply). Nothing is ever sent twice from here: neither the library nor
+`http_wire` retries, no redirect is followed, and only a 401 is followed by another request, with a token that
+was replaced meanwhile. Twilio can be asked later what it accepted (`reconcile`).
 
 The library is slow to import (a few tenths of a second), so only `open_twilio` imports it.
 """
