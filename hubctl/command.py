@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem
 from hubctl import output, spans
 from hubctl.app import App, report
 from hubctl.exits import Detached, Exit, exit_of
+from hubctl.interrupts import hear_no_more_signals, repeat_lost_interrupts
 from hubctl.layout import harmless
 from hubctl.streams import OutputLost
 from hubd.errors import HubError, nearest
@@ -295,7 +296,7 @@ class Root(Nouns):
             report(fault, as_json=app.as_json or "--json" in given, colour=app.coloured(sys.stderr))
             status = Exit.FAILED
         if status == Exit.INTERRUPTED:
-            _hear_no_more_signals()
+            hear_no_more_signals()
         _let_go_of_stderr()
         sys.exit(int(status))
 
@@ -322,48 +323,6 @@ def _usage(error: click.UsageError, *, as_json: bool) -> int:
     else:
         report(fault, as_json=False, colour=False)
     return int(Exit.USAGE)
-
-
-def repeat_lost_interrupts() -> None:
-    """Repeat an interrupt that was raised in a destructor, where Python only reports it and continues."""
-    told = sys.unraisablehook
-
-    def repeat(lost: sys.UnraisableHookArgs) -> None:
-        if lost.exc_type is not KeyboardInterrupt:
-            told(lost)
-            return
-        import threading
-
-        # By then the destructor is over; if not, it comes once more.
-        again = threading.Timer(0.01, _interrupt)
-        again.daemon = True
-        again.start()
-
-    sys.unraisablehook = repeat
-
-
-def _interrupt() -> None:
-    """Interrupt the main thread, even while it waits in a system call."""
-    import signal
-    import threading
-    from _thread import interrupt_main
-
-    if hasattr(signal, "pthread_kill"):
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-    else:
-        interrupt_main()
-
-
-def _hear_no_more_signals() -> None:
-    """Make sure that the exit status is 130 and nothing else.
-
-    Python remembers an interrupt that came inside exec(), which creates the dataclasses of a module being
-    imported, and then ends itself with a SIGINT of its own instead of exiting.
-    """
-    import signal
-
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
 def _last_words(text: str) -> None:

@@ -182,7 +182,6 @@ from hubctl.cli import hubctl
 class Last:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.1)
 
 def destroys():
     Last()
