@@ -272,7 +272,10 @@ class Figures(NamedTuple):
 
 
 class DueDelivery(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """A delivery that may be tried now, with what is needed to write its message. A struct, as `Answer`."""
+    """A delivery that may be tried now, with what is needed to write its message.
+
+    A struct, as `Answer`; `Ledger.due` decodes it from an array of its values.
+    """
 
     id: int
     recipient: str

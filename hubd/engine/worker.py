@@ -216,7 +216,10 @@ class Worker:
         self._held.add(len(taken.message.rendered.payload))
 
     async def _prepare(self, current: Taken, *, waits: bool) -> Outcome | None:
-        """What follows from preparing the message, which `waits`. None when it is not to be begun now."""
+        """What follows from preparing the message. None when it is not to be begun now.
+
+        `waits`: whether preparing it has to wait for the provider.
+        """
         source, message = current
         try:
             if waits:

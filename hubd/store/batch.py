@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 
 PROBE_BYTES = 65_536  #: the probe must need more room than the slack of half-filled pages
 
-TAKEN_OVER = "another hubd is using the database"
 #: The newest boot on this file.
 EPOCH = "SELECT epoch FROM hub"
 #: The probe's filler, written in one transaction ...
@@ -128,10 +127,8 @@ def count_opened(attempts: int, epoch: int, db: sqlite3.Connection) -> None:
     """Count them, and raise `TakenOver` unless `epoch` is the newest boot: one statement for both, because
     a message waits for each.
     """
-    if not attempts:
+    if not attempts or db.execute(COUNT_OPENED, (NODE, attempts, epoch)).rowcount == 0:
         check_epoch(epoch, db)
-    elif db.execute(COUNT_OPENED, (NODE, attempts, epoch)).rowcount == 0:
-        raise TakenOver(TAKEN_OVER)
 
 
 def _note_reading(moment: Moment, db: sqlite3.Connection) -> None:
@@ -147,7 +144,7 @@ def check_epoch(epoch: int, db: sqlite3.Connection) -> None:
     The lock file of a running daemon may have been removed, and then another one can start.
     """
     if db.execute(EPOCH).fetchone()[0] != epoch:
-        raise TakenOver(TAKEN_OVER)
+        raise TakenOver("another hubd is using the database")
 
 
 def roll_back(db: sqlite3.Connection) -> None:
