@@ -81,7 +81,7 @@ FORGET_BOUNCES = "DELETE FROM soft_bounce WHERE address_key IN (SELECT value FRO
 #: One-off messages to some addresses.
 ONE_OFF = """
 SELECT id FROM delivery INDEXED BY delivery_single_recipient
-WHERE single = 1 AND address_key IN (SELECT value FROM json_each(?)) AND state <> 'sending'"""
+WHERE single = 1 AND address_key IN (SELECT value FROM json_each(?))"""
 #: The files of an outbox that may have been written for them.
 FILES = """
 INSERT INTO erasure (campaign, first, last)
@@ -145,7 +145,7 @@ def forget(unit: Unit, keys: Sequence[str]) -> tuple[int, bool]:
 
 
 def one_off_messages(unit: Unit, keys: Sequence[str]) -> list[int]:
-    """The one-off messages to these addresses that are not being sent now."""
+    """The one-off messages to these addresses."""
     return [number for (number,) in unit.db.execute(ONE_OFF, (json.dumps(list(keys)),)).fetchall()]
 
 

@@ -14,13 +14,14 @@ from typing import Any
 import trio
 
 from hubd.bridge import Bridge, open_bridge
+from hubd.client import Client
 from hubd.config.file import HubConfig
 from hubd.config.mailboxes import MailboxConfig
 from hubd.config.sinks import CsvSink
 from hubd.control.attempt_metrics import AttemptMetrics
 from hubd.control.gate import serve_control
 from hubd.control.hub import Hub, HubInfo
-from hubd.core.model import Channel, InDoubt
+from hubd.core.model import Channel, DeliveryState, InDoubt
 from hubd.core.tokens import Tokens
 from hubd.engine.limits import LimiterRegistry
 from hubd.engine.plan import TemplateCache
@@ -206,6 +207,14 @@ async def open_hub(
                 path: Path = await nursery.start(_serve, tmp_path / "s" / "control.sock", hub, serving)
                 yield Served(hub, path, database, events, bridge, stopped, serving)
                 nursery.cancel_scope.cancel()
+
+
+async def one_off_messages_sent(hub: Client) -> None:
+    """Wait until no one-off message waits or is being sent: no event tells that one went well."""
+    waiting = {DeliveryState.PENDING, DeliveryState.DEFERRED, DeliveryState.SENDING}
+    with trio.fail_after(60):
+        while waiting & {each["state"] for each in (await hub.call("message.list", limit=500))["messages"]}:
+            pass
 
 
 async def _serve(

@@ -7,7 +7,7 @@ import trio
 
 from hubd.client import open_client
 from hubd.core.ledger import Requeue
-from hubd.core.model import Campaign, CampaignState, Channel, DeliveryState
+from hubd.core.model import Campaign, CampaignState, Channel, Content, DeliveryState
 from hubd.core.outcome import close_cancelled
 from hubd.core.records import EventRow
 from hubd.errors import InvalidTransition
@@ -149,6 +149,28 @@ async def test_a_removed_contact_that_is_not_tried_again_counts_no_further_attem
     assert (life.delivery.state, life.delivery.reason) == (D.SKIPPED, "cancelled")
     assert (life.delivery.attempts, [each.outcome for each in life.attempts]) == (1, ["deferred"])
     await store.check_counters(campaign)
+
+
+async def test_a_one_off_message_on_the_wire_is_erased_with_its_contact(store: Store) -> None:
+    """It ends as it does, and one that is refused for now is not tried again."""
+    await store.people("ann")
+    queue = await store.campaigns.transactional_queue("outbox", Channel.EMAIL)
+    content = Content(channel=Channel.EMAIL, subject="Code", text="It is tangerine.")
+    said = await store.campaigns.add_content(content, Channel.EMAIL)
+    sent, deferred = [
+        await store.ledger.add_transactional(queue.id, ANN, ANN, {"email": ANN}, said) for _ in range(2)
+    ]
+    await store.ledger.record([open_entry(sent), open_entry(deferred)])
+    await store.contacts.remove(ANN)
+    await store.ledger.record(
+        [close_entry(sent), close_entry(deferred, D.DEFERRED, reason="greylisted", next_at=2000.0)]
+    )
+    assert await store.states(queue) == [D.SENT, D.DEFERRED]
+    for number in (sent, deferred):
+        assert (await store.ledger.message(number)).delivery.recipient == ""
+    assert await copies(store, f"erased:{deferred}") == ["{}"], "what has no fields is skipped"
+    texts = await store.db.read(lambda db: db.execute("SELECT spec FROM content").fetchall())
+    assert "tangerine" not in repr([text for (text,) in texts])
 
 
 async def test_a_removed_contact_whose_message_waits_lacks_no_field(store: Store) -> None:

@@ -33,7 +33,7 @@ from hubd.store.inbox import Inbox
 from hubd.wire.events import EVENTS
 from hubd.wire.words import CAMPAIGN_STATES, DELIVERY_STATES, FINISHED, RISKS, SENT, UNFINISHED
 from tests.node_packages import node_package
-from tests.shell.open_hub import Served, open_hub
+from tests.shell.open_hub import Served, one_off_messages_sent, open_hub
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 EXAMPLES = ROOT / "hubd" / "control" / "examples.json"
@@ -194,7 +194,7 @@ async def play(served: Served, folder: Path) -> list[dict[str, Any]]:
             played.append({**example, "result": result})
             if example["method"] == "campaign.start" and not params.get("dry_run"):
                 await until_paused(hub, params["name"])
-            await until_sent(hub)
+            await one_off_messages_sent(hub)  # what the next example shows must not depend on when
     return played
 
 
@@ -219,12 +219,6 @@ async def until_paused(hub: Client, name: str) -> None:
         if (await hub.call("campaign.get", name=name))["campaign"]["state"] == "paused":
             break
     await subscription.aclose()
-
-
-async def until_sent(hub: Client) -> None:
-    """One-off messages go out by themselves; what the next example shows must not depend on when."""
-    while 'lane="single",state="pending"} 0' not in (await hub.call("hub.metrics"))["text"]:
-        pass  # there is no event for a message that goes well
 
 
 STEADY = {

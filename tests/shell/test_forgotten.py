@@ -20,9 +20,8 @@ from hubd.store import writer
 from hubd.store.database import Database
 from hubd.store.erasures import waiting
 from hubd.store.inbox import Inbox
-from tests.shell.open_hub import PERSONAL, Served
+from tests.shell.open_hub import PERSONAL, Served, one_off_messages_sent
 from tests.shell.test_paying import until
-from tests.shell.test_retention import nothing_waits
 
 EMAIL, PHONE = "annabella.quill@private.example", "+14155550123"
 #: Words that only she brings with her; addresses in any spelling.
@@ -113,10 +112,10 @@ async def live(served: Served, hub: Client) -> None:
     await hub.call("campaign.start", name="texts")
     await until(hub, "texts", "completed")
     await hub.call("message.send", provider="outbox", to=EMAIL, **ONE_OFF, idempotency_key="send")
-    await nothing_waits(hub)
+    await one_off_messages_sent(hub)
     await come_back(served.database)
     await hub.call("inbox.reply", id=1, text="We shall send marmalade.", idempotency_key="reply")
-    await nothing_waits(hub)
+    await one_off_messages_sent(hub)
     for dry_run in (True, False):
         await hub.call(
             "suppression.import",

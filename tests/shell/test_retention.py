@@ -35,7 +35,7 @@ from hubd.store.notices import Notices
 from hubd.store.retention import Retention, thin
 from hubd.upkeep import erase_files, retention_of, tidy_hourly
 from tests.shell.conftest import Store, close_entry, open_entry
-from tests.shell.open_hub import PERSONAL, PLAIN, Served
+from tests.shell.open_hub import PERSONAL, PLAIN, Served, one_off_messages_sent
 from tests.shell.test_paying import until
 
 WORDS = {
@@ -72,14 +72,7 @@ async def send_all(served: Served, hub: Client) -> None:
     await hub.call("campaign.start", name="spring")
     await until(hub, "spring", "completed")
     await hub.call("message.send", provider="outbox", to="ann@example.com", **WORDS)
-    await nothing_waits(hub)
-
-
-async def nothing_waits(hub: Client) -> None:
-    """Wait until all one-off messages are sent."""
-    with trio.fail_after(60):
-        while 'lane="single",state="pending"} 0' not in (await hub.call("hub.metrics"))["text"]:
-            pass
+    await one_off_messages_sent(hub)
 
 
 async def healthy(hub: Client) -> None:
@@ -135,7 +128,7 @@ async def test_what_a_forgotten_person_wrote_from_another_address_goes_too(
     await send_all(served, hub)
     await reply(served.database, 1, "ann@home.example")
     await hub.call("inbox.reply", id=1, text="We shall ring at nine.")
-    await nothing_waits(hub)
+    await one_off_messages_sent(hub)
     known = texts(served.database)
     assert "555 0100" in known
     assert "at nine" in known
@@ -287,7 +280,7 @@ async def test_what_a_campaign_sends_after_it_was_thinned_is_thinned_too(store: 
 
 async def test_one_off_messages_are_erased_when_they_are_old(served: Served, hub: Client) -> None:
     await hub.call("message.send", provider="outbox", to="ann@example.com", **WORDS)
-    await nothing_waits(hub)
+    await one_off_messages_sent(hub)
     newest = "SELECT max(updated_at) FROM delivery"
     sent = await served.database.read(lambda db: float(db.execute(newest).fetchone()[0]))
     kept = Retention(content=DAY, deliveries=2 * DAY)

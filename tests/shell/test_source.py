@@ -13,8 +13,7 @@ import trio
 from hubctl.browser_page import browser_page
 from hubd.client import Client, open_client
 from hubd.wire.params import MAX_PART
-from tests.shell.open_hub import open_hub
-from tests.shell.test_discovery import until_sent
+from tests.shell.open_hub import one_off_messages_sent, open_hub
 from tests.shell.test_methods import apply, import_people, until
 
 FILE = random.Random(3).randbytes(3 * MAX_PART + 5)
@@ -68,7 +67,7 @@ async def test_an_email_that_is_short_is_one_part_and_a_text_has_none(tmp_path: 
     async with open_hub(tmp_path) as served, open_client(served.path) as hub:
         words = {"sender": "a@acme.example", "subject": "Hi", "text": "Hello"}
         mail = await hub.call("message.send", provider="outbox", to="a@example.com", **words)
-        await until_sent(hub)  # its Date is that of its attempt from then on
+        await one_off_messages_sent(hub)  # its Date is that of its attempt from then on
         (part,) = await parts(hub, mail["delivery_id"])
         content = (await hub.call("delivery.get", id=mail["delivery_id"]))["content"]
         assert b64decode(part["data"]).decode() == content["source"]
