@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -119,6 +120,9 @@ def test_bad_input_77_signals_in_the_middle_of_a_campaign_lose_and_double_nobody
     hub.contacts(200)
     hub.campaign("spring", rate="5/s")
     hub.ok("start", "spring")
+    deadline = time.monotonic() + TIMEOUT
+    while hub.json("status", "spring")["campaign"]["counts"]["total"] < 200:
+        assert time.monotonic() < deadline, "its audience is not fixed"
     for ends in ((signal.SIGTERM,), (signal.SIGINT, signal.SIGINT)):
         assert hub.process is not None
         for number in (signal.SIGHUP, signal.SIGPIPE, signal.SIGSTOP, signal.SIGCONT):
