@@ -36,8 +36,12 @@ WHERE id > ? AND doomed = 0 AND (started_at IS NOT NULL OR freeze_to IS NOT NULL
 ORDER BY id LIMIT 1"""
 #: A page of what a campaign would still send ...
 OUTSTANDING = """
+SELECT id, state FROM delivery INDEXED BY delivery_fresh
+WHERE campaign_id = :campaign_id AND next_at IS NULL AND (state = 'pending' OR state = 'deferred')
+UNION ALL
 SELECT id, state FROM delivery INDEXED BY delivery_due
-WHERE campaign_id = ? AND (state = 'pending' OR state = 'deferred') ORDER BY id LIMIT ?"""
+WHERE campaign_id = :campaign_id AND next_at IS NOT NULL AND (state = 'pending' OR state = 'deferred')
+LIMIT :limit"""
 #: ... held.
 HOLD = """
 UPDATE delivery SET state = 'in_doubt', reason = 'restored', detail = ?, next_at = NULL, updated_at = ?
@@ -131,7 +135,7 @@ def hold_some(unit: Unit, size: int = PAGE) -> bool:
 
 
 def _hold_page(unit: Unit, campaign_id: int, size: int) -> int:
-    rows = unit.db.execute(OUTSTANDING, (campaign_id, size)).fetchall()
+    rows = unit.db.execute(OUTSTANDING, {"campaign_id": campaign_id, "limit": size}).fetchall()
     for delivery_id, state in rows:
         source = DeliveryState(state)
         target = advance_delivery(source, DeliveryEvent.HOLD)

@@ -21,25 +21,29 @@ _REPLY = """coalesce(CASE WHEN delivery.state = 'undelivered' THEN (SELECT nulli
     ORDER BY attempt.n DESC LIMIT 1), '') AS provider_reply"""
 _COLUMNS = f"""id, recipient, state, reason, detail, code, attempts, doubts, next_at, updated_at,
     provider_id, message_id, {_REPLY}"""
+_SOME = """
+FROM delivery WHERE campaign_id = :campaign_id AND id > :after
+    AND (:search = '' OR instr(lower(recipient), lower(:search)) > 0)"""
+_IN_ORDER = "ORDER BY id LIMIT :limit OFFSET :skip"
 #: A page of a campaign's deliveries.
-ALL_DELIVERIES = (
-    f"SELECT {_COLUMNS} FROM delivery WHERE campaign_id = ? AND id > ? ORDER BY id LIMIT ? OFFSET ?"  # noqa: S608 - no values, only our own words
-)
-#: A page of those in one state; the state is part of the text so that a partial index can serve.
-IN_STATE = {
-    state: f"""
-SELECT {_COLUMNS} FROM delivery WHERE campaign_id = ? AND id > ? AND state = '{state.value}'
-ORDER BY id LIMIT ? OFFSET ?"""  # noqa: S608 - no values, only our own words
-    for state in DeliveryState
-}
+ALL_DELIVERIES = f"SELECT {_COLUMNS} {_SOME} {_IN_ORDER}"
 #: A page of waiting recipients whose refusals paused the campaign.
 WAITING_REFUSED = f"""
-SELECT {_COLUMNS} FROM delivery INDEXED BY delivery_refused
-WHERE campaign_id = ? AND id > ? AND refused <> '' AND state IN ('pending', 'deferred')
-ORDER BY id LIMIT ? OFFSET ?"""  # noqa: S608 - no values, only our own words
-#: A condition of any of them: the address contains a text.
-_IN_ORDER = "ORDER BY id LIMIT ? OFFSET ?"
-_CONTAINING = f"AND instr(lower(recipient), lower(?)) > 0 {_IN_ORDER}"
+SELECT {_COLUMNS} {_SOME} AND refused <> '' AND state IN ('pending', 'deferred') {_IN_ORDER}"""
+
+
+def _in_state(state: DeliveryState) -> str:
+    """A page of those in one state, which is part of the text so that a partial index can serve; and two
+    indexes, where what has not waited is in another one.
+    """
+    found = f"{_SOME} AND state = '{state.value}'"
+    if state not in (DeliveryState.PENDING, DeliveryState.DEFERRED):
+        return f"SELECT {_COLUMNS} {found} {_IN_ORDER}"
+    both = f"SELECT id {found} AND next_at IS NULL UNION ALL SELECT id {found} AND next_at IS NOT NULL"
+    return f"SELECT {_COLUMNS} FROM delivery WHERE id IN ({both} {_IN_ORDER}) ORDER BY id"  # noqa: S608
+
+
+IN_STATE = {state: _in_state(state) for state in DeliveryState}
 #: The transactional queues, of one provider or of all.
 QUEUES = (
     "SELECT id FROM campaign WHERE single = 1 AND (:provider IS NULL OR provider = :provider) ORDER BY id"
@@ -95,11 +99,14 @@ def page_of(
     statement = ALL_DELIVERIES if state is None else IN_STATE[state]
     if refused:
         statement = WAITING_REFUSED
-    values: tuple[object, ...] = (campaign_id, after_id, limit, skip)
-    if search:
-        statement = statement.replace(_IN_ORDER, _CONTAINING)
-        values = (campaign_id, after_id, search, limit, skip)
-    return [record(DeliveryRow, row) for row in db.execute(statement, values)]
+    asked = {
+        "campaign_id": campaign_id,
+        "after": after_id,
+        "search": search,
+        "limit": limit,
+        "skip": skip,
+    }
+    return [record(DeliveryRow, row) for row in db.execute(statement, asked)]
 
 
 def transactional_of(

@@ -8,19 +8,27 @@ from hubd.store.multirow import write_rows
 from hubd.store.transaction import Transaction
 from hubd.store.unit import NODE
 
-#: What entries make of their deliveries: an attempt begins, or it has ended. NULL: as it was. `tries` and
-#: `withdrawn` are 0 or 1.
-MOVE = """
+#: What an attempt that begins makes of its delivery.
+OPEN = """
+UPDATE delivery SET state = 'sending', next_at = NULL, updated_at = entry.at, message_id = entry.message_id,
+    first_attempt_at = coalesce(first_attempt_at, entry.steady)
+FROM (WITH entry (delivery_id, source, at, steady, message_id) AS ({rows}) SELECT * FROM entry) AS entry
+WHERE delivery.id = entry.delivery_id AND delivery.state = entry.source"""
+#: What one that was accepted makes of it: nearly every one. Each column more would take half a microsecond.
+ACCEPT = """
+UPDATE delivery SET state = 'sent', next_at = NULL, updated_at = entry.at, reason = '', detail = '',
+    code = entry.code, provider_id = entry.provider_id, attempts = attempts + 1
+FROM (WITH entry (delivery_id, at, code, provider_id) AS ({rows}) SELECT * FROM entry) AS entry
+WHERE delivery.id = entry.delivery_id AND delivery.state = 'sending'"""
+#: What any other end makes of it. NULL: as it was. `tries` and `withdrawn` are 0 or 1.
+CLOSE = """
 UPDATE delivery SET state = entry.target, next_at = entry.next_at, updated_at = entry.at,
-    message_id = coalesce(entry.message_id, delivery.message_id),
-    reason = coalesce(entry.reason, delivery.reason), detail = coalesce(entry.detail, delivery.detail),
-    code = coalesce(entry.code, delivery.code),
-    provider_id = coalesce(entry.provider_id, delivery.provider_id),
+    reason = entry.reason, detail = entry.detail, code = entry.code, provider_id = entry.provider_id,
     refused = coalesce(entry.refused, delivery.refused),
     attempts = attempts + entry.tries, withdrawn = delivery.withdrawn + entry.withdrawn,
     first_attempt_at = coalesce(first_attempt_at, entry.steady)
-FROM (WITH entry (delivery_id, source, target, next_at, at, steady, message_id, reason, detail, code,
-    provider_id, refused, tries, withdrawn) AS ({rows}) SELECT * FROM entry) AS entry
+FROM (WITH entry (delivery_id, source, target, next_at, at, steady, reason, detail, code, provider_id,
+    refused, tries, withdrawn) AS ({rows}) SELECT * FROM entry) AS entry
 WHERE delivery.id = entry.delivery_id AND delivery.state = entry.source"""
 #: Attempts that begin.
 OPEN_ATTEMPTS = """
@@ -53,18 +61,19 @@ class EntryRows:
 
     def __init__(self) -> None:
         self.deliveries: set[int] = set()  #: with rows that wait
-        self._moved: _Rows = []
         self._opened: _Rows = []
+        self._opened_attempts: _Rows = []
+        self._accepted: _Rows = []
         self._closed: _Rows = []
+        self._closed_attempts: _Rows = []
 
     def open(self, entry: Open, source: DeliveryState, n: int, epoch: int, steady: float) -> None:
         """Attempt `n` of a delivery begins."""
         number, name, at = entry.delivery_id, entry.message_id, entry.at
         self.deliveries.add(number)
-        sending = (number, source.value, DeliveryState.SENDING.value, None, at, steady, name)
-        self._moved.append((*sending, None, None, None, None, None, 0, 0))
+        self._opened.append((number, source.value, at, steady, name))
         attempt = (number, n, epoch, entry.provider, entry.account, name, entry.content_hash, at)
-        self._opened.append((*attempt, NODE, entry.cost))
+        self._opened_attempts.append((*attempt, NODE, entry.cost))
 
     def close(
         self, entry: Close, source: DeliveryState, target: DeliveryState, n: int, epoch: int, steady: float
@@ -75,13 +84,18 @@ class EntryRows:
         self.deliveries.add(number)
         if counts and not entry.opened:
             attempt = (number, n, epoch, entry.provider, "", entry.message_id, "", at, NODE, entry.cost)
-            self._opened.append(attempt)
+            self._opened_attempts.append(attempt)
         if counts or entry.opened:
             outcome = target.value if counts else "withdrawn"
             said = (entry.stage, entry.reason, entry.detail, entry.code, entry.enhanced, entry.vendor)
-            self._closed.append((number, at, outcome, *said, entry.provider_id, entry.provider_reply))
+            self._closed_attempts.append(
+                (number, at, outcome, *said, entry.provider_id, entry.provider_reply)
+            )
+        if target is DeliveryState.SENT and entry.opened and not (entry.reason or entry.detail):
+            self._accepted.append((number, at, entry.code, entry.provider_id))
+            return
         at_once = target is DeliveryState.DEFERRED and entry.next_at is None
-        self._moved.append(
+        self._closed.append(
             (
                 number,
                 source.value,
@@ -89,7 +103,6 @@ class EntryRows:
                 at if at_once else entry.next_at,
                 at,
                 steady if counts else None,
-                None,
                 entry.reason,
                 entry.detail,
                 entry.code,
@@ -102,9 +115,13 @@ class EntryRows:
 
     def write(self, db: Transaction) -> None:
         """Write all that waits. Raises Conflict ("lost_update")."""
-        write_rows(db, OPEN_ATTEMPTS, self._opened)
-        write_rows(db, CLOSE_ATTEMPTS, self._closed)
-        write_rows(db, MOVE, self._moved)
-        for rows in (self._opened, self._closed, self._moved):
+        for statement, rows in (
+            (OPEN_ATTEMPTS, self._opened_attempts),
+            (CLOSE_ATTEMPTS, self._closed_attempts),
+            (OPEN, self._opened),
+            (ACCEPT, self._accepted),
+            (CLOSE, self._closed),
+        ):
+            write_rows(db, statement, rows)
             rows.clear()
         self.deliveries.clear()

@@ -69,27 +69,18 @@ SELECT EXISTS (
     SELECT 1 FROM delivery INDEXED BY delivery_later
     WHERE campaign_id = :campaign_id AND (state = 'pending' OR state = 'deferred')
         AND next_at <= :now LIMIT :limit + 1)) AS later"""
+_ROWS = """
+SELECT id, recipient, attempts, fields, content_id, first_attempt_at, next_at, refused
+FROM delivery INDEXED BY {index}
+WHERE campaign_id = :campaign_id AND id > :after AND (state = 'pending' OR state = 'deferred')"""
+_FRESH = f"{_ROWS.format(index='delivery_fresh')} AND next_at IS NULL"
+_IN_ORDER = "ORDER BY id LIMIT :limit"
 #: What never had to wait, in id order.
-DUE_FRESH = """
-SELECT id, recipient, attempts, fields, content_id, first_attempt_at, next_at, refused
-FROM delivery INDEXED BY delivery_fresh
-WHERE campaign_id = :campaign_id AND id > :after AND next_at IS NULL
-    AND (state = 'pending' OR state = 'deferred')
-ORDER BY id LIMIT :limit"""
+DUE_FRESH = f"{_FRESH} {_IN_ORDER}"
 #: Everything that may be tried now, in id order: when much that waited is due.
-DUE = """
-SELECT id, recipient, attempts, fields, content_id, first_attempt_at, next_at, refused
-FROM delivery INDEXED BY delivery_due
-WHERE campaign_id = :campaign_id AND id > :after AND (state = 'pending' OR state = 'deferred')
-    AND (next_at IS NULL OR next_at <= :now)
-ORDER BY id LIMIT :limit"""
+DUE = f"{_FRESH} UNION ALL {_ROWS.format(index='delivery_due')} AND next_at <= :now {_IN_ORDER}"
 #: What waited and is due, when it is little: found by its time, not among all that is not due yet.
-DUE_LATER = """
-SELECT id, recipient, attempts, fields, content_id, first_attempt_at, next_at, refused
-FROM delivery INDEXED BY delivery_later
-WHERE campaign_id = :campaign_id AND id > :after AND (state = 'pending' OR state = 'deferred')
-    AND next_at <= :now
-ORDER BY id LIMIT :limit"""
+DUE_LATER = f"{_ROWS.format(index='delivery_later')} AND next_at <= :now {_IN_ORDER}"
 #: Such rows as one value, because each row would be a step of the statement (see `multirow`). The content is
 #: the campaign's, unless a delivery has one of its own.
 AS_ONE = """

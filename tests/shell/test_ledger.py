@@ -15,7 +15,7 @@ from hubd.bridge import Bridge, open_bridge
 from hubd.core.ledger import Entry, Rejection
 from hubd.core.model import Campaign, CampaignState, Channel, DeliveryState, InDoubt
 from hubd.errors import BadInput, Conflict, HubError, InvalidTransition, NotFound
-from hubd.store import deliveries, figures, ledger, recovery, requeue
+from hubd.store import after_restore, deliveries, figures, ledger, recovery, requeue
 from hubd.store.database import open_database
 from tests.shell.conftest import Store, close_entry, open_entry
 from tests.shell.made_database import make_database
@@ -267,6 +267,7 @@ async def test_deferred_ones_are_found_when_nothing_else_is_left(store: Store) -
 @pytest.mark.parametrize(
     ("statement", "index"),
     [
+        (ledger.DUE, "delivery_fresh"),
         (ledger.DUE, "delivery_due"),
         (ledger.DUE_LATER, "delivery_later"),
         (figures.NEXT_DUE, "delivery_later"),
@@ -279,12 +280,16 @@ async def test_deferred_ones_are_found_when_nothing_else_is_left(store: Store) -
         (deliveries.WAITING_REFUSED, "delivery_refused"),
         (deliveries.FAILURES, "delivery_trouble"),
         (deliveries.IN_STATE[D.FAILED], "delivery_trouble"),
-        (deliveries.IN_STATE[D.PENDING], "delivery_"),
+        (deliveries.IN_STATE[D.PENDING], "delivery_fresh"),
+        (deliveries.IN_STATE[D.DEFERRED], "delivery_due"),
+        (after_restore.OUTSTANDING, "delivery_fresh"),
+        (after_restore.OUTSTANDING, "delivery_due"),
         (deliveries.ALL_DELIVERIES, "delivery_campaign"),
     ],
 )
 async def test_finding_some_of_a_million_uses_an_index(store: Store, statement: str, index: str) -> None:
-    named = dict.fromkeys(("campaign_id", "now", "limit", "after", "which", "transient"), 0)
+    asked = ("campaign_id", "now", "limit", "after", "which", "transient", "search", "skip")
+    named = dict.fromkeys(asked, 0)
     values = named if ":" in statement else [0] * statement.count("?")
     explained = await store.db.read(
         lambda db: db.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()

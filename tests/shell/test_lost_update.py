@@ -50,14 +50,16 @@ def enter(*made: Any) -> Callable[[Unit], object]:
     return lambda unit: entries.enter_all(unit, [made], epoch=1, low_disk_space=lambda: False)
 
 
-@pytest.mark.parametrize("opened", [False, True])
-async def test_an_entry_about_a_delivery_that_has_changed_is_not_made(store: Store, opened: bool) -> None:
+@pytest.mark.parametrize("end", [None, D.SENT, D.FAILED])
+async def test_an_entry_about_a_delivery_that_has_changed_is_not_made(
+    store: Store, end: DeliveryState | None
+) -> None:
     campaign = await store.running("ann")
     (delivery,) = await store.ids(campaign)
-    if opened:
+    if end is not None:
         await store.ledger.record([open_entry(delivery)])
     before = await store.ledger.message(delivery)
-    work = enter(close_entry(delivery) if opened else open_entry(delivery))
+    work = enter(open_entry(delivery) if end is None else close_entry(delivery, end))
 
     def meddled(unit: Unit) -> object:
         unit.db = Meddler(unit.db, entries.CURRENT, D.DEFERRED)  # type: ignore[assignment]
