@@ -123,6 +123,8 @@ async def test_a_far_page_of_recipients_is_had_by_the_number_of_those_before_it(
     people = [f"p{n}" for n in range(9)]
     campaign = await store.running(*people)
     every = [row.id for row in await store.ledger.deliveries(campaign.id)]
+    for waited in (every[3], every[6]):  # they are in another index than the others
+        await store.ledger.record([close_entry(waited, D.PENDING, opened=False, next_at=500.0)])
     for skip in range(11):
         for state, search in ((None, ""), (D.PENDING, ""), (None, "p"), (D.PENDING, "P")):
             rows = await store.ledger.deliveries(
@@ -239,6 +241,7 @@ async def test_due_goes_in_id_order_after_a_cursor_and_leaves_out_what_is_not_du
     assert await due(2000.0) == [a, c, e, f]
     assert await due(2000.0, limit=2) == [a, c]
     assert await due(9000.0, after=c) == [d, e, f]
+    assert [await due(9000.0, limit=1, after=n) for n in (0, a, c, d)] == [[a], [c], [d], [e]]
     assert await store.ledger.next_due_at(campaign.id) == 0.0  # at once
     await store.ledger.record([open_entry(n) for n in (c, e, f)])
     assert await store.ledger.next_due_at(campaign.id) == 2000.0
