@@ -8,8 +8,14 @@ from typing import NamedTuple
 
 from hubd.store.database import Database
 
-#: What is to be removed.
-WAITING = "SELECT id, campaign, first, last FROM erasure ORDER BY id LIMIT 1000"
+#: What is to be removed. The file of a message that is being sent may not be written yet.
+WAITING = """
+SELECT id, campaign, first, last FROM erasure
+WHERE NOT EXISTS (
+    SELECT 1 FROM attempt INDEXED BY attempt_one_open CROSS JOIN delivery ON delivery.id = delivery_id
+        CROSS JOIN campaign ON campaign.id = campaign_id
+    WHERE outcome IS NULL AND delivery_id BETWEEN first AND last AND campaign.name = erasure.campaign)
+ORDER BY id LIMIT 1000"""
 DONE = "DELETE FROM erasure WHERE id IN (SELECT value FROM json_each(?))"
 #: All of a campaign that there are now.
 ADD_ALL = """

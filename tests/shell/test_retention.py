@@ -171,6 +171,18 @@ async def test_the_files_of_who_is_forgotten_go_and_those_of_others_stay(
     assert not (tmp_path / "outbox" / "spring").exists()
 
 
+async def test_the_file_of_a_message_that_is_being_sent_goes_once_it_is_written(store: Store) -> None:
+    """Were it looked for before, it would be written afterwards and stay."""
+    campaign = await store.running("ann", "bob")
+    ann, bob = await store.ids(campaign)
+    await store.ledger.record([open_entry(ann), open_entry(bob)])
+    await store.db.write(store.contacts.forgetting("ann@example.com", ["ann@example.com"]))
+    assert await waiting(store.db) == []
+    await store.ledger.record([close_entry(ann)])
+    (found,) = await waiting(store.db)
+    assert (found.campaign, found.first, found.last) == (campaign.name, ann, ann)
+
+
 async def test_files_go_although_nothing_else_happens(
     database: Database, tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
