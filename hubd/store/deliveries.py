@@ -33,8 +33,10 @@ SELECT {_COLUMNS} {_SOME} AND refused <> '' AND state IN ('pending', 'deferred')
 
 
 def _in_state(state: DeliveryState) -> str:
-    """A page of those in one state, which is part of the text so that a partial index can serve; and two
-    indexes, where what has not waited is in another one.
+    """A page of those in one state.
+
+    The state is part of the text so that a partial index can serve. What is still to be sent is in one of
+    two: `delivery_fresh`, or `delivery_due` once it had to wait.
     """
     found = f"{_SOME} AND state = '{state.value}'"
     if state not in (DeliveryState.PENDING, DeliveryState.DEFERRED):
