@@ -42,7 +42,8 @@ def _in_state(state: DeliveryState) -> str:
     if state not in (DeliveryState.PENDING, DeliveryState.DEFERRED):
         return f"SELECT {_COLUMNS} {found} {_IN_ORDER}"
     both = f"SELECT id {found} AND next_at IS NULL UNION ALL SELECT id {found} AND next_at IS NOT NULL"
-    return f"SELECT {_COLUMNS} FROM delivery WHERE id IN ({both} {_IN_ORDER}) ORDER BY id"  # noqa: S608
+    return f"""
+SELECT {_COLUMNS} FROM delivery WHERE id IN ({both} {_IN_ORDER}) ORDER BY id"""  # noqa: S608 - only our own words
 
 
 IN_STATE = {state: _in_state(state) for state in DeliveryState}
@@ -101,13 +102,8 @@ def page_of(
     statement = ALL_DELIVERIES if state is None else IN_STATE[state]
     if refused:
         statement = WAITING_REFUSED
-    asked = {
-        "campaign_id": campaign_id,
-        "after": after_id,
-        "search": search,
-        "limit": limit,
-        "skip": skip,
-    }
+    page = {"after": after_id, "limit": limit, "skip": skip}
+    asked = {"campaign_id": campaign_id, "search": search, **page}
     return [record(DeliveryRow, row) for row in db.execute(statement, asked)]
 
 
