@@ -40,8 +40,12 @@ class Outside(Witness):
 
     def gave_up(self) -> bool:
         """Whether it has hung up on everybody, because nobody said anything for too long."""
+        return self.hung_up()[-1:] == ["0"]
+
+    def hung_up(self) -> list[str]:
+        """How many clients were left, each time that it hung up on one, or (SMS) a connection ended."""
         path = self.record.with_name(f"{self.record.name}.idle")
-        return path.exists() and path.read_text().splitlines()[-1:] == ["0"]
+        return path.read_text().splitlines() if path.exists() else []
 
     def over(self) -> None:
         """Wait until what was begun with it has ended; then it ends, too. Stop the daemon first."""

@@ -213,9 +213,10 @@ def test_bad_input_77_stopped_until_the_server_and_the_clients_have_given_up_the
         assert (asked.returncode, "does not answer" in asked.stderr) == (6, True)
         os.kill(hub.daemon.pid, signal.SIGCONT)
         until(lambda: all_tried(hub), "everybody to be tried")
+        cut = len(outside.hung_up())  # more than four on a machine that is too busy to go on in time
         counts = reconcile(hub, outside, CAMPAIGN, 400)
         assert counts["sent"] + counts["in_doubt"] + counts["deferred"] == 400
-        assert counts["in_doubt"] + counts["deferred"] <= 4, "one for each connection"
+        assert counts["in_doubt"] + counts["deferred"] <= cut, "one for each connection that ended"
         assert set(outside.accepted().values()) == {1}
         assert hub.end() == 0
         outside.over()
